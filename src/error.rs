@@ -1,0 +1,441 @@
+//! [`OpenError`] when a map is opened, [`Error`] when it is used.
+//!
+//! No error is ever taken for an end or an absence, and each says which map,
+//! which command and, where the kernel gave one, which error number.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::caps::Capability;
+pub use crate::sys::commands::Errno;
+use crate::{MapKind, MapName};
+
+/// What the crate's fallible calls on an open map return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The command that an error came from, in the kernel's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Op {
+    /// `BPF_MAP_LOOKUP_ELEM`
+    Lookup,
+    /// `BPF_MAP_UPDATE_ELEM`
+    Update,
+    /// `BPF_MAP_DELETE_ELEM`
+    Delete,
+    /// `BPF_MAP_LOOKUP_AND_DELETE_ELEM`
+    LookupAndDelete,
+    /// `BPF_MAP_GET_NEXT_KEY`
+    GetNextKey,
+    /// `BPF_MAP_LOOKUP_BATCH`
+    LookupBatch,
+    /// `BPF_MAP_LOOKUP_AND_DELETE_BATCH`
+    LookupAndDeleteBatch,
+    /// `BPF_MAP_UPDATE_BATCH`
+    UpdateBatch,
+    /// `BPF_MAP_DELETE_BATCH`
+    DeleteBatch,
+    /// `BPF_MAP_FREEZE`
+    Freeze,
+    /// `BPF_OBJ_PIN`
+    Pin,
+    /// `BPF_OBJ_GET`
+    ObjGet,
+    /// `BPF_OBJ_GET_INFO_BY_FD`
+    Info,
+    /// `BPF_MAP_GET_FD_BY_ID`
+    GetFdById,
+    /// `BPF_MAP_CREATE`
+    Create,
+    /// `mmap(2)`
+    Mmap,
+    /// `ppoll(2)`
+    Poll,
+    /// `fcntl(2)` that duplicates a descriptor
+    Duplicate,
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lookup => "BPF_MAP_LOOKUP_ELEM",
+            Self::Update => "BPF_MAP_UPDATE_ELEM",
+            Self::Delete => "BPF_MAP_DELETE_ELEM",
+            Self::LookupAndDelete => "BPF_MAP_LOOKUP_AND_DELETE_ELEM",
+            Self::GetNextKey => "BPF_MAP_GET_NEXT_KEY",
+            Self::LookupBatch => "BPF_MAP_LOOKUP_BATCH",
+            Self::LookupAndDeleteBatch => "BPF_MAP_LOOKUP_AND_DELETE_BATCH",
+            Self::UpdateBatch => "BPF_MAP_UPDATE_BATCH",
+            Self::DeleteBatch => "BPF_MAP_DELETE_BATCH",
+            Self::Freeze => "BPF_MAP_FREEZE",
+            Self::Pin => "BPF_OBJ_PIN",
+            Self::ObjGet => "BPF_OBJ_GET",
+            Self::Info => "BPF_OBJ_GET_INFO_BY_FD",
+            Self::GetFdById => "BPF_MAP_GET_FD_BY_ID",
+            Self::Create => "BPF_MAP_CREATE",
+            Self::Mmap => "mmap",
+            Self::Poll => "ppoll",
+            Self::Duplicate => "fcntl(F_DUPFD_CLOEXEC)",
+        })
+    }
+}
+
+/// Why a map refuses to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ReadOnlyBecause {
+    /// It was frozen: no program of user space may ever write it again.
+    Frozen,
+    /// This descriptor was opened read-only (`BPF_F_RDONLY`).
+    Descriptor,
+}
+
+impl fmt::Display for ReadOnlyBecause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Frozen => "it is frozen, for good: create it anew to write it from user space",
+            Self::Descriptor => {
+                "this descriptor is read-only (BPF_F_RDONLY): open the map without that flag"
+            }
+        })
+    }
+}
+
+/// A command on an open map failed.
+///
+/// Every variant names the map; [`errno`](Self::errno) gives the kernel's error
+/// number where there was one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A new key found no room (`E2BIG`, or `ENOSPC` of an LPM trie). Keys
+    /// that are in the map can still be updated.
+    #[error(
+        "map `{map}` is full: it holds its {max_entries} entries and takes no new key; \
+         raise max_entries or delete finished keys"
+    )]
+    Full {
+        /// The map.
+        map: MapName,
+        /// The most entries it takes.
+        max_entries: u32,
+    },
+
+    /// An array has no such index.
+    #[error("map `{map}` has no index {index}: it has {max_entries} entries, from 0")]
+    IndexOutOfRange {
+        /// The map.
+        map: MapName,
+        /// The index asked for.
+        index: u32,
+        /// How many entries the array has.
+        max_entries: u32,
+    },
+
+    /// The map cannot be written (`EPERM`).
+    #[error("map `{map}` cannot be written: {because}")]
+    ReadOnly {
+        /// The map.
+        map: MapName,
+        /// Why.
+        because: ReadOnlyBecause,
+    },
+
+    /// The map cannot be read through this descriptor (`EPERM`).
+    #[error(
+        "map `{map}` cannot be read: this descriptor is write-only (BPF_F_WRONLY); \
+         open the map without that flag"
+    )]
+    WriteOnly {
+        /// The map.
+        map: MapName,
+    },
+
+    /// The process may not do this (`EPERM`).
+    #[error("{op} on map `{map}` needs {missing}; {}", missing.advice())]
+    PermissionDenied {
+        /// The map.
+        map: MapName,
+        /// The command.
+        op: Op,
+        /// The capability that the process lacks.
+        missing: Capability,
+    },
+
+    /// The kernel or this kind of map does not know the command (524
+    /// `ENOTSUPP`, and `EINVAL` where that means the same).
+    #[error("{op} on map `{map}` is not supported here; it needs {needs}")]
+    Unsupported {
+        /// The map.
+        map: MapName,
+        /// The command.
+        op: Op,
+        /// What it would take.
+        needs: &'static str,
+    },
+
+    /// The map's lock, or memory for an element, was not to be had, also after
+    /// retries (`EBUSY`, `EDEADLK`, `ETIMEDOUT`, `ENOMEM`, `EAGAIN`).
+    #[error("{op} on map `{map}` kept failing for want of a lock or memory ({errno}); try again")]
+    Busy {
+        /// The map.
+        map: MapName,
+        /// The command.
+        op: Op,
+        /// What the kernel said last.
+        errno: Errno,
+    },
+
+    /// A walk could not be finished. What it had found was delivered.
+    #[error("the walk of map `{map}` was given up after {delivered} entries: {why}")]
+    WalkInterrupted {
+        /// The map.
+        map: MapName,
+        /// How many entries the walk had delivered.
+        delivered: usize,
+        /// Why it could not go on.
+        why: &'static str,
+    },
+
+    /// This process has no memory for the buffers of the command.
+    #[error("no memory for {bytes} bytes of buffers for map `{map}`")]
+    OutOfMemory {
+        /// The map.
+        map: MapName,
+        /// How much was asked for.
+        bytes: usize,
+    },
+
+    /// An argument that no map could take.
+    #[error("map `{map}`: {what}")]
+    InvalidArgument {
+        /// The map.
+        map: MapName,
+        /// What is wrong with it.
+        what: String,
+    },
+
+    /// A batch of writes stopped half-way.
+    #[error("{op} on map `{map}` stopped after {done} entries: {source}")]
+    Partial {
+        /// The map.
+        map: MapName,
+        /// The command.
+        op: Op,
+        /// How many entries were written or deleted before.
+        done: usize,
+        /// Why it stopped.
+        source: Box<Error>,
+    },
+
+    /// A record of a ring buffer does not have the size of the event type. It
+    /// was passed over and counted.
+    #[error(
+        "ring `{map}`: a record of {found} bytes where the event type has {expected}{}",
+        if *.tail { " or more" } else { "" }
+    )]
+    RecordSize {
+        /// The ring.
+        map: MapName,
+        /// The size of the Rust type.
+        expected: usize,
+        /// The size of the record.
+        found: usize,
+        /// Whether bytes behind the event are allowed.
+        tail: bool,
+    },
+
+    /// The positions or headers of a ring buffer make no sense: something else
+    /// writes its consumer page.
+    #[error("ring `{map}` is corrupt ({what}): does something else read the same ring?")]
+    RingCorrupt {
+        /// The ring.
+        map: MapName,
+        /// What made no sense.
+        what: &'static str,
+    },
+
+    /// Pinning failed.
+    #[error("cannot pin map `{map}` at {}: {why}", path.display())]
+    Pin {
+        /// The map.
+        map: MapName,
+        /// The path asked for.
+        path: PathBuf,
+        /// What the kernel said.
+        errno: Errno,
+        /// That in words.
+        why: String,
+    },
+
+    /// Anything else that the kernel refused.
+    #[error("{op} on map `{map}` failed: {errno}")]
+    Sys {
+        /// The map.
+        map: MapName,
+        /// The command.
+        op: Op,
+        /// What the kernel said.
+        errno: Errno,
+    },
+}
+
+impl Error {
+    /// The kernel's error number, where the error came with one.
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Full { .. } => Some(Errno::TOOBIG),
+            Self::ReadOnly { .. } | Self::WriteOnly { .. } | Self::PermissionDenied { .. } => {
+                Some(Errno::PERM)
+            }
+            Self::Busy { errno, .. } | Self::Sys { errno, .. } | Self::Pin { errno, .. } => {
+                Some(*errno)
+            }
+            Self::Partial { source, .. } => source.errno(),
+            _ => None,
+        }
+    }
+
+    /// Whether a new key found no room, also half-way through a batch.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Full { .. } => true,
+            Self::Partial { source, .. } => source.is_full(),
+            _ => false,
+        }
+    }
+}
+
+/// A map could not be opened, created or taken over.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The descriptor or pin is a BPF program, a link or something else.
+    #[error("{what} is not a BPF map but {found}")]
+    NotAMap {
+        /// What was opened.
+        what: String,
+        /// What it is.
+        found: String,
+    },
+
+    /// The map was never created in the kernel: its object is not loaded, or
+    /// the map has `autocreate` off.
+    #[error(
+        "map `{map}` does not exist in the kernel: its object is not loaded or the map's \
+         autocreate is off"
+    )]
+    NotLoaded {
+        /// The map.
+        map: MapName,
+    },
+
+    /// The map is of another kind.
+    #[error("map `{map}` is a {found}; {wanted} wraps {expected}")]
+    Kind {
+        /// The map.
+        map: MapName,
+        /// The Rust type it was to be opened as.
+        wanted: &'static str,
+        /// The kind which that type wraps.
+        expected: MapKind,
+        /// The kind that the map has.
+        found: MapKind,
+    },
+
+    /// The key type has another size than the map's keys.
+    #[error("map `{map}` has keys of {kernel} bytes; the Rust type `{type_name}` has {rust} bytes")]
+    KeySize {
+        /// The map.
+        map: MapName,
+        /// The Rust type.
+        type_name: &'static str,
+        /// Its size.
+        rust: usize,
+        /// The size of the map's keys.
+        kernel: u32,
+    },
+
+    /// The value type has another size than the map's values.
+    #[error(
+        "map `{map}` has values of {kernel} bytes; the Rust type `{type_name}` has {rust} bytes"
+    )]
+    ValueSize {
+        /// The map.
+        map: MapName,
+        /// The Rust type.
+        type_name: &'static str,
+        /// Its size.
+        rust: usize,
+        /// The size of the map's values.
+        kernel: u32,
+    },
+
+    /// There is no such pin or map id.
+    #[error("{what} does not exist")]
+    NotFound {
+        /// What was looked for.
+        what: String,
+    },
+
+    /// The process may not do this.
+    #[error("{what} needs {missing}; {}", missing.advice())]
+    PermissionDenied {
+        /// What was tried.
+        what: String,
+        /// The capability that the process lacks.
+        missing: Capability,
+    },
+
+    /// This kernel, or this map, cannot do it.
+    #[error("{what} is not supported here; it needs {needs}")]
+    Unsupported {
+        /// What was tried.
+        what: String,
+        /// What it would take.
+        needs: &'static str,
+    },
+
+    /// An argument that the kernel would refuse without a reason.
+    #[error("{what}")]
+    InvalidArgument {
+        /// What is wrong with it.
+        what: String,
+    },
+
+    /// The ring has a reader already; two would tear its records.
+    #[error("ring `{map}` is being read already{}", by(.pid))]
+    InUse {
+        /// The ring.
+        map: MapName,
+        /// The process that reads it, where the kernel tells.
+        pid: Option<u32>,
+    },
+
+    /// Anything else that the kernel refused.
+    #[error("{what}: {op} failed: {errno}")]
+    Sys {
+        /// What was tried.
+        what: String,
+        /// The command.
+        op: Op,
+        /// What the kernel said.
+        errno: Errno,
+    },
+}
+
+fn by(pid: &Option<u32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(", by process {pid}"))
+}
+
+impl OpenError {
+    /// The kernel's error number, where the error came with one.
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Sys { errno, .. } => Some(*errno),
+            Self::PermissionDenied { .. } => Some(Errno::PERM),
+            Self::NotFound { .. } => Some(Errno::NOENT),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Typed, exact and fast eBPF maps.
+//!
+//! ```text
+//!   kernel      programs ──▶ maps
+//!                              │ bpf(2), mmap
+//!   sys         bytes          ▼            the only folder with `unsafe`
+//!   cursor      batches: one reused buffer, until the kernel says it is the end
+//!   typed       entries: types proved once, when a map is opened
+//!   map, ring   Hash · LruHash · PerCpuHash · LruPerCpuHash · Array · PerCpuArray · RingBuf
+//!   above       Snapshot · Rates · Swap · agent · probes
+//! ```
+//!
+//! Data flows down, and modules know only those above them in this picture.
+//!
+//! # Promises
+//! * **Types** A map whose kind or sizes are not those of the Rust types is
+//!   refused when it is opened.
+//! * **Complete or an error** A walk yields every key that is there throughout
+//!   exactly once and none twice, or says why it cannot. No error is taken for
+//!   an end or an absence.
+//! * **Nothing lost in silence** Full maps and lost events are errors or
+//!   counts, in user space and, with `bpf_atlas.h`, in the kernel.
+//!
+//! # Start
+//! ```no_run
+//! use bpf_atlas::Hash;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let counts = Hash::<u32, u64>::open_pinned("/sys/fs/bpf/counts")?;
+//! for entry in &counts {
+//!     let (pid, calls) = entry?;
+//!     println!("{pid}: {calls}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Feature `probes` (default) adds ready probes and needs clang at build time;
+//! the library without it does not.
+
+// So that the derives, which name the crate by its name, work in here too.
+extern crate self as bpf_atlas;
+
+mod accumulate;
+pub mod agent;
+mod caps;
+mod cursor;
+mod error;
+mod flags;
+mod kind;
+mod layout;
+mod map;
+mod per_cpu;
+mod pod;
+#[cfg(feature = "probes")]
+pub mod probes;
+mod rates;
+mod raw;
+mod ring;
+mod snapshot;
+mod source;
+mod swap;
+mod sys;
+mod typed;
+pub mod walk;
+
+pub use accumulate::Accumulate;
+pub use caps::Capability;
+pub use error::{Errno, Error, Op, OpenError, ReadOnlyBecause, Result};
+pub use flags::CreateFlags;
+pub use kind::{MapKind, MapName};
+pub use layout::{Field, Layout, LayoutKind};
+pub use map::{Array, Hash, LruHash, LruPerCpuHash, MappedArray, PerCpuArray, PerCpuHash};
+pub use per_cpu::PerCpu;
+pub use pod::{AssumePlain, Be16, Be32, Be64, Pod};
+pub use rates::{Rate, Rates, Tick, Totals};
+pub use raw::{MapInfo, RawMap};
+pub use ring::{Record, RingBuf, RingTotals};
+pub use snapshot::Snapshot;
+pub use source::MapSource;
+pub use swap::{Swap, Swappable};
+pub use sys::atomic::Atomic;
+
+pub use bpf_atlas_derive::{Accumulate, Pod};
+
+/// For the code that the derives write. Not public API.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::accumulate::{first, max, min};
+    pub use plain;
+}

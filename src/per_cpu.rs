@@ -1,0 +1,160 @@
+//! [`PerCpu<V>`]: one value for each CPU that the kernel may ever have.
+
+use std::fmt;
+use std::mem::{MaybeUninit, size_of};
+use std::ops::{Deref, DerefMut};
+
+use crate::accumulate::{Accumulate, fold};
+use crate::error::Error;
+use crate::raw::{MapName, Shape};
+use crate::sys::pod::{self, Pod, RawBytes};
+
+/// The values of one key on every *possible* CPU, by CPU number.
+///
+/// Possible, not online: a CPU that went offline keeps its count, and leaving
+/// it out would lose it. Dereferences to a slice.
+///
+/// ```
+/// use bpf_atlas::PerCpu;
+/// let value = PerCpu::from(vec![3_u64, 4]);
+/// assert_eq!(value.sum(), 7);
+/// assert_eq!(value[1], 4);
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct PerCpu<V> {
+    values: Box<[V]>,
+}
+
+impl<V: Pod> PerCpu<V> {
+    /// The same value for each CPU. Reads the number of possible CPUs, which
+    /// libbpf asks once a process.
+    pub fn splat(value: V) -> Self {
+        let cpus = crate::sys::bpf::possible_cpus().unwrap_or(1);
+        Self { values: vec![value; cpus].into() }
+    }
+
+    /// `value` for `cpu` and zero for all others.
+    ///
+    /// # Panics
+    /// When the machine can have no such CPU.
+    pub fn on_cpu(cpu: usize, value: V) -> Self {
+        let mut all = Self::splat(pod::zeroed());
+        all[cpu] = value;
+        all
+    }
+
+    /// The sum over all CPUs, as [`Accumulate`] defines it.
+    pub fn sum(&self) -> V
+    where
+        V: Accumulate,
+    {
+        fold(self.values.iter().copied())
+    }
+
+    /// From the kernel's bytes: values of `value_size`, each `stride` behind
+    /// the one before.
+    pub(crate) fn from_bytes(bytes: &[u8], shape: &Shape) -> Self {
+        Self { values: slots(bytes, shape).collect() }
+    }
+
+    /// Overwrites the values with the kernel's bytes, in the memory at hand.
+    pub(crate) fn refill(&mut self, bytes: &[u8], shape: &Shape) {
+        for (value, slot) in self.values.iter_mut().zip(slots(bytes, shape)) {
+            *value = slot;
+        }
+    }
+
+    /// An all-zero value with a slot for each CPU of the map.
+    pub(crate) fn scratch(shape: &Shape) -> Self {
+        Self { values: vec![pod::zeroed(); shape.cpus].into() }
+    }
+
+    /// The kernel's form of the values.
+    pub(crate) fn to_bytes(&self, shape: &Shape) -> Result<Vec<MaybeUninit<u8>>, Error> {
+        self.check(shape)?;
+        let mut bytes = vec![MaybeUninit::new(0); shape.value_span()];
+        self.write(&mut bytes, shape);
+        Ok(bytes)
+    }
+
+    /// As [`to_bytes`](Self::to_bytes), into memory of `value_span` bytes.
+    pub(crate) fn write(&self, bytes: &mut RawBytes, shape: &Shape) {
+        let slots = bytes.chunks_exact_mut(shape.value_stride());
+        for (slot, value) in slots.zip(&self.values) {
+            slot[..size_of::<V>()].copy_from_slice(pod::bytes_of(value));
+        }
+    }
+
+    pub(crate) fn check(&self, shape: &Shape) -> Result<(), Error> {
+        self.check_len(shape.cpus, shape.name)
+    }
+
+    fn check_len(&self, cpus: usize, map: MapName) -> Result<(), Error> {
+        if self.values.len() == cpus {
+            return Ok(());
+        }
+        let what = format!(
+            "a per-CPU value needs {cpus} values, one for each possible CPU; this one has {}",
+            self.values.len()
+        );
+        Err(Error::InvalidArgument { map, what })
+    }
+}
+
+/// The values of the CPUs in the kernel's bytes of one key.
+pub(crate) fn slots<'a, V: Pod>(
+    bytes: &'a [u8],
+    shape: &Shape,
+) -> impl ExactSizeIterator<Item = V> + 'a {
+    bytes.chunks_exact(shape.value_stride()).map(|slot| pod::read(&slot[..size_of::<V>()]))
+}
+
+impl<V> Deref for PerCpu<V> {
+    type Target = [V];
+
+    fn deref(&self) -> &[V] {
+        &self.values
+    }
+}
+
+impl<V> DerefMut for PerCpu<V> {
+    fn deref_mut(&mut self) -> &mut [V] {
+        &mut self.values
+    }
+}
+
+impl<V> From<Vec<V>> for PerCpu<V> {
+    fn from(values: Vec<V>) -> Self {
+        Self { values: values.into() }
+    }
+}
+
+impl<V> FromIterator<V> for PerCpu<V> {
+    fn from_iter<I: IntoIterator<Item = V>>(values: I) -> Self {
+        Self { values: values.into_iter().collect() }
+    }
+}
+
+impl<V> IntoIterator for PerCpu<V> {
+    type Item = V;
+    type IntoIter = std::vec::IntoIter<V>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.values.into_vec().into_iter()
+    }
+}
+
+impl<'a, V> IntoIterator for &'a PerCpu<V> {
+    type Item = &'a V;
+    type IntoIter = std::slice::Iter<'a, V>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.values.iter()
+    }
+}
+
+impl<V: fmt::Debug> fmt::Debug for PerCpu<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.values.iter()).finish()
+    }
+}

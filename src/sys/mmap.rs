@@ -1,0 +1,70 @@
+//! Memory maps of BPF maps.
+
+use std::num::NonZeroUsize;
+use std::os::fd::BorrowedFd;
+use std::ptr::NonNull;
+
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+
+use super::commands::Errno;
+
+/// A shared mapping, unmapped on drop. It keeps the map alive by itself.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    start: NonNull<u8>,
+    len: usize,
+    writable: bool,
+}
+
+// SAFETY: the mapping is memory of the process, not of a thread; it is read and
+// written through atomics only (`word`, and the ring's protocol).
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+/// The size of a page on this machine.
+pub(crate) fn page_size() -> usize {
+    let size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE);
+    size.ok().flatten().map_or(4096, |size| size as usize)
+}
+
+impl Mapping {
+    /// Maps `len` bytes of `fd` from `offset`.
+    pub(crate) fn new(
+        fd: BorrowedFd<'_>,
+        offset: usize,
+        len: usize,
+        writable: bool,
+    ) -> Result<Self, Errno> {
+        let len = NonZeroUsize::new(len).ok_or(Errno::INVAL)?;
+        let mut access = ProtFlags::PROT_READ;
+        if writable {
+            access |= ProtFlags::PROT_WRITE;
+        }
+        // SAFETY: a fresh mapping at an address of the kernel's choosing
+        // touches no memory that Rust knows.
+        let start = unsafe { mmap(None, len, access, MapFlags::MAP_SHARED, fd, offset as _) };
+        let start = start.map_err(Errno::from)?.cast();
+        Ok(Self { start, len: len.get(), writable })
+    }
+
+    pub(crate) fn is_writable(&self) -> bool {
+        self.writable
+    }
+
+    /// The address of `offset`, which lies inside with `size` bytes behind it.
+    pub(crate) fn at(&self, offset: usize, size: usize) -> *mut u8 {
+        assert!(offset <= self.len && size <= self.len - offset);
+        // SAFETY: the assertion keeps the result inside the mapping.
+        unsafe { self.start.as_ptr().add(offset) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: `start` and `len` are those of the mapping, and nothing
+        // borrows from a `Mapping` that is being dropped.
+        let result = unsafe { munmap(self.start.cast(), self.len) };
+        debug_assert!(result.is_ok());
+    }
+}

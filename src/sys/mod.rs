@@ -1,0 +1,18 @@
+//! The only folder with `unsafe`: the `bpf(2)` map commands, memory maps, the
+//! ring protocol, and the step from plain old data to bytes and back.
+//!
+//! Every function here is safe to call: the preconditions of the system calls
+//! (how many bytes the kernel will read or write) are taken from the kernel's
+//! own description of the map, never from the caller.
+
+#![allow(unsafe_code)]
+
+pub(crate) mod atomic;
+pub(crate) mod bpf;
+pub(crate) mod commands;
+#[cfg(test)]
+pub(crate) mod fake;
+pub(crate) mod mmap;
+pub(crate) mod object;
+pub(crate) mod pod;
+pub(crate) mod ring;

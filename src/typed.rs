@@ -1,0 +1,486 @@
+//! [`Typed`]: what the map kinds have in common, once.
+//!
+//! The public kinds in `map/` are thin faces over it: each offers what its
+//! kind can do and documents it.
+
+use std::borrow::Borrow;
+use std::marker::PhantomData;
+use std::mem::{MaybeUninit, size_of};
+use std::path::Path;
+
+use crate::accumulate::{Accumulate, fold};
+use crate::cursor::Cursor;
+use crate::error::{Error, Op, OpenError, Result};
+use crate::per_cpu::{PerCpu, slots};
+use crate::raw::{MapKind, RawMap, Shape, Spec};
+use crate::source::MapSource;
+use crate::sys::commands::{BatchOp, Commands, Errno};
+use crate::sys::pod::{self, Pod, RawBytes, bytes_of, bytes_of_slice};
+use crate::walk;
+
+/// How a write treats a key that is, or is not, there.
+#[derive(Clone, Copy)]
+pub(crate) enum Mode {
+    Any,
+    NoExist,
+    Exist,
+}
+
+impl Mode {
+    fn flags(self) -> u64 {
+        u64::from(match self {
+            Self::Any => libbpf_sys::BPF_ANY,
+            Self::NoExist => libbpf_sys::BPF_NOEXIST,
+            Self::Exist => libbpf_sys::BPF_EXIST,
+        })
+    }
+}
+
+/// Writes of a batch command.
+const WRITE_BATCH: usize = 1024;
+/// A command is tried so often when a lock or memory is not to be had.
+const TRIES: u32 = 32;
+
+/// A map whose kind and sizes were compared with `K` and `V`.
+pub(crate) struct Typed<K, V> {
+    pub(crate) raw: RawMap,
+    types: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K, V> Clone for Typed<K, V> {
+    fn clone(&self) -> Self {
+        Self { raw: self.raw.clone(), types: PhantomData }
+    }
+}
+
+/// Tries again while the kernel has no lock or memory to give.
+fn patient<T>(mut command: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    for _ in 1..TRIES {
+        match command() {
+            Err(errno) if errno.is_transient() => std::thread::yield_now(),
+            result => return result,
+        }
+    }
+    command()
+}
+
+impl<K: Pod, V: Pod> Typed<K, V> {
+    pub(crate) fn check(
+        raw: RawMap,
+        kind: MapKind,
+        wanted: &'static str,
+    ) -> Result<Self, OpenError> {
+        let map = raw.name();
+        if raw.kind() != kind {
+            return Err(OpenError::Kind { map, wanted, expected: kind, found: raw.kind() });
+        }
+        if size_of::<K>() != raw.key_size() as usize {
+            return Err(OpenError::KeySize {
+                map,
+                type_name: std::any::type_name::<K>(),
+                rust: size_of::<K>(),
+                kernel: raw.key_size(),
+            });
+        }
+        if size_of::<V>() != raw.value_size() as usize {
+            return Err(OpenError::ValueSize {
+                map,
+                type_name: std::any::type_name::<V>(),
+                rust: size_of::<V>(),
+                kernel: raw.value_size(),
+            });
+        }
+        Ok(Self { raw, types: PhantomData })
+    }
+
+    pub(crate) fn open(
+        source: impl MapSource,
+        kind: MapKind,
+        wanted: &'static str,
+    ) -> Result<Self, OpenError> {
+        Self::check(RawMap::open(source)?, kind, wanted)
+    }
+
+    pub(crate) fn open_pinned(
+        path: &Path,
+        kind: MapKind,
+        wanted: &'static str,
+    ) -> Result<Self, OpenError> {
+        Self::check(RawMap::open_pinned(path)?, kind, wanted)
+    }
+
+    pub(crate) fn open_id(id: u32, kind: MapKind, wanted: &'static str) -> Result<Self, OpenError> {
+        Self::check(RawMap::open_id(id)?, kind, wanted)
+    }
+
+    pub(crate) fn create(
+        name: &str,
+        max_entries: u32,
+        flags: u32,
+        kind: MapKind,
+        wanted: &'static str,
+    ) -> Result<Self, OpenError> {
+        let raw = RawMap::create(&Spec {
+            kind,
+            name,
+            key_size: size_of::<K>() as u32,
+            value_size: size_of::<V>() as u32,
+            max_entries,
+            flags,
+        })?;
+        Self::check(raw, kind, wanted)
+    }
+
+    pub(crate) fn with_batch(self, batch: u32) -> Result<Self> {
+        Ok(Self { raw: self.raw.with_batch(batch)?, types: PhantomData })
+    }
+
+    pub(crate) fn shape(&self) -> &Shape {
+        self.raw.shape()
+    }
+
+    fn explain(&self, op: Op, errno: Errno) -> Error {
+        self.raw.explain(op, errno)
+    }
+
+    // Single elements.
+
+    #[inline]
+    pub(crate) fn lookup(&self, key: &K) -> Result<Option<V>> {
+        match self.raw.sys().lookup_value(bytes_of(key)) {
+            Ok(value) => Ok(Some(value)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => self.slow_lookup(key, errno),
+        }
+    }
+
+    #[cold]
+    fn slow_lookup(&self, key: &K, errno: Errno) -> Result<Option<V>> {
+        if !errno.is_transient() {
+            return Err(self.explain(Op::Lookup, errno));
+        }
+        self.absent(Op::Lookup, patient(|| self.raw.sys().lookup_value(bytes_of(key))))
+    }
+
+    /// `ENOENT` as `None`, any other error explained.
+    fn absent<T>(&self, op: Op, result: Result<T, Errno>) -> Result<Option<T>> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(self.explain(op, errno)),
+        }
+    }
+
+    /// The kernel's bytes of a value, all CPUs included, handed to `f`.
+    fn lookup_bytes<T>(
+        &self,
+        op: Op,
+        key: &K,
+        f: impl FnOnce(&[u8], &Shape) -> T,
+    ) -> Result<Option<T>> {
+        let shape = self.shape();
+        with_buffer(shape.value_span(), |buffer| {
+            let mut tries = 1;
+            loop {
+                let sys = self.raw.sys();
+                let result = match op {
+                    Op::LookupAndDelete => sys.lookup_and_delete(bytes_of(key), buffer),
+                    _ => sys.lookup(bytes_of(key), buffer),
+                };
+                match result {
+                    Ok(bytes) => return Ok(Some(f(bytes, shape))),
+                    Err(Errno::NOENT) => return Ok(None),
+                    Err(errno) if errno.is_transient() && tries < TRIES => {
+                        tries += 1;
+                        std::thread::yield_now();
+                    }
+                    Err(errno) => return Err(self.explain(op, errno)),
+                }
+            }
+        })
+    }
+
+    pub(crate) fn lookup_cpus(&self, key: &K) -> Result<Option<PerCpu<V>>> {
+        self.lookup_bytes(Op::Lookup, key, PerCpu::from_bytes)
+    }
+
+    pub(crate) fn lookup_sum(&self, key: &K) -> Result<Option<V>>
+    where
+        V: Accumulate,
+    {
+        self.lookup_bytes(Op::Lookup, key, |bytes, shape| fold(slots(bytes, shape)))
+    }
+
+    pub(crate) fn contains(&self, key: &K) -> Result<bool> {
+        Ok(self.lookup_bytes(Op::Lookup, key, |_, _| ())?.is_some())
+    }
+
+    pub(crate) fn take(&self, key: &K) -> Result<Option<V>> {
+        let result = patient(|| self.raw.sys().take_value(bytes_of(key)));
+        // Before Linux 5.14 a hash answers EINVAL.
+        let result = result.map_err(|e| if e == Errno::INVAL { Errno::NOTSUPP } else { e });
+        self.absent(Op::LookupAndDelete, result)
+    }
+
+    pub(crate) fn take_cpus(&self, key: &K) -> Result<Option<PerCpu<V>>> {
+        self.lookup_bytes(Op::LookupAndDelete, key, PerCpu::from_bytes)
+    }
+
+    /// Writes the kernel's bytes of a value. Whether the mode's condition held.
+    fn write(&self, key: &K, value: &RawBytes, mode: Mode) -> Result<bool> {
+        let write = || self.raw.sys().update(bytes_of(key), value, mode.flags());
+        match write().or_else(
+            |errno| {
+                if errno.is_transient() { patient(write) } else { Err(errno) }
+            },
+        ) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) if matches!(mode, Mode::NoExist) => Ok(false),
+            Err(Errno::NOENT) if matches!(mode, Mode::Exist) => Ok(false),
+            Err(errno) => Err(self.explain(Op::Update, errno)),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn update(&self, key: &K, value: &V, mode: Mode) -> Result<bool> {
+        self.write(key, bytes_of(value), mode)
+    }
+
+    pub(crate) fn update_cpus(&self, key: &K, value: &PerCpu<V>, mode: Mode) -> Result<bool> {
+        value.check(self.shape())?;
+        with_buffer(self.shape().value_span(), |buffer| {
+            buffer.fill(MaybeUninit::new(0));
+            value.write(buffer, self.shape());
+            self.write(key, buffer, mode)
+        })
+    }
+
+    pub(crate) fn delete(&self, key: &K) -> Result<bool> {
+        let result = patient(|| self.raw.sys().delete(bytes_of(key)));
+        Ok(self.absent(Op::Delete, result)?.is_some())
+    }
+
+    // Whole maps.
+
+    pub(crate) fn for_each(&self, mut f: impl FnMut(K, V)) -> Result<usize> {
+        walk::for_each(&self.raw, |key, value, _| f(key, pod::read(value)))
+    }
+
+    pub(crate) fn for_each_cpus(&self, mut f: impl FnMut(K, &PerCpu<V>)) -> Result<usize> {
+        let mut scratch = PerCpu::scratch(self.shape());
+        walk::for_each(&self.raw, |key, value, shape| {
+            scratch.refill(value, shape);
+            f(key, &scratch);
+        })
+    }
+
+    pub(crate) fn for_each_sum(&self, mut f: impl FnMut(K, V)) -> Result<usize>
+    where
+        V: Accumulate,
+    {
+        walk::for_each(&self.raw, |key, value, shape| f(key, fold(slots(value, shape))))
+    }
+
+    /// Over every key, and every CPU of a per-CPU kind.
+    pub(crate) fn sum(&self) -> Result<V>
+    where
+        V: Accumulate,
+    {
+        let mut sum = pod::zeroed::<V>();
+        walk::chunks(&self.raw, BatchOp::Lookup, |_, values, shape| {
+            // A value's slots lie one behind the other, and so do the values.
+            for value in slots(values, shape) {
+                sum.accumulate(value);
+            }
+        })?;
+        Ok(sum)
+    }
+
+    pub(crate) fn count(&self) -> Result<usize> {
+        walk::chunks(&self.raw, BatchOp::Lookup, |_, _, _| {})
+    }
+
+    pub(crate) fn clear(&self) -> Result<usize> {
+        let mut cursor = Cursor::over(&self.raw, BatchOp::LookupAndDelete);
+        while let Some(chunk) = cursor.next_chunk() {
+            if let Err(source) = chunk {
+                let done = cursor.delivered();
+                return Err(self.partial(Op::LookupAndDeleteBatch, done, source));
+            }
+        }
+        let done = cursor.delivered();
+        cursor.finish();
+        Ok(done)
+    }
+
+    fn partial(&self, op: Op, done: usize, source: Error) -> Error {
+        if done == 0 {
+            return source;
+        }
+        Error::Partial { map: self.raw.name(), op, done, source: Box::new(source) }
+    }
+
+    // Batches of writes.
+
+    pub(crate) fn update_all<E, KB, VB>(&self, entries: E) -> Result<usize>
+    where
+        E: IntoIterator<Item = (KB, VB)>,
+        KB: Borrow<K>,
+        VB: Borrow<V>,
+    {
+        let mut batch = WriteBatch::new(self);
+        for (key, value) in entries {
+            batch.push(*key.borrow(), |values| {
+                values.extend_from_slice(bytes_of(value.borrow()));
+                Ok(())
+            })?;
+        }
+        batch.finish()
+    }
+
+    pub(crate) fn update_all_cpus<E, KB, VB>(&self, entries: E) -> Result<usize>
+    where
+        E: IntoIterator<Item = (KB, VB)>,
+        KB: Borrow<K>,
+        VB: Borrow<PerCpu<V>>,
+    {
+        let mut batch = WriteBatch::new(self);
+        for (key, value) in entries {
+            batch.push(*key.borrow(), |values| {
+                values.extend_from_slice(&value.borrow().to_bytes(self.shape())?);
+                Ok(())
+            })?;
+        }
+        batch.finish()
+    }
+
+    pub(crate) fn delete_all<KB: Borrow<K>>(
+        &self,
+        keys: impl IntoIterator<Item = KB>,
+    ) -> Result<usize> {
+        let mut done = 0;
+        let mut keys = keys.into_iter();
+        let mut batch: Vec<K> = Vec::with_capacity(WRITE_BATCH);
+        loop {
+            batch.clear();
+            batch.extend(keys.by_ref().take(WRITE_BATCH).map(|key| *key.borrow()));
+            if batch.is_empty() {
+                return Ok(done);
+            }
+            self.delete_batch(&batch, &mut done)?;
+        }
+    }
+
+    /// Deletes `keys`, passing over those that are not there.
+    fn delete_batch(&self, mut keys: &[K], done: &mut usize) -> Result<()> {
+        let (mut batches, mut tries) = (true, 0);
+        while let [first, ..] = keys {
+            let (deleted, result) = if batches {
+                self.raw.sys().delete_batch(bytes_of_slice(keys), keys.len() as u32)
+            } else {
+                let result = self.raw.sys().delete(bytes_of(first));
+                (u32::from(result.is_ok()), result)
+            };
+            *done += deleted as usize;
+            if deleted > 0 {
+                tries = 0;
+            }
+            keys = &keys[deleted as usize..];
+            match result {
+                Ok(()) => {}
+                // The key behind the deleted ones is not there.
+                Err(Errno::NOENT) => keys = keys.get(1..).unwrap_or(&[]),
+                Err(errno) if errno.is_transient() && tries < TRIES => {
+                    tries += 1;
+                    std::thread::yield_now();
+                }
+                Err(Errno::NOTSUPP | Errno::INVAL) if batches => batches = false,
+                Err(errno) => {
+                    let op = if batches { Op::DeleteBatch } else { Op::Delete };
+                    return Err(self.partial(op, *done, self.explain(op, errno)));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Entries on their way into the map, sent when enough have come together.
+struct WriteBatch<'a, K, V> {
+    map: &'a Typed<K, V>,
+    keys: Vec<K>,
+    values: Vec<MaybeUninit<u8>>,
+    done: usize,
+    batches: bool,
+}
+
+impl<'a, K: Pod, V: Pod> WriteBatch<'a, K, V> {
+    fn new(map: &'a Typed<K, V>) -> Self {
+        Self { map, keys: Vec::new(), values: Vec::new(), done: 0, batches: true }
+    }
+
+    fn push(
+        &mut self,
+        key: K,
+        value: impl FnOnce(&mut Vec<MaybeUninit<u8>>) -> Result<()>,
+    ) -> Result<()> {
+        if let Err(error) = value(&mut self.values) {
+            // What was good before it is still written.
+            self.send()?;
+            return Err(self.map.partial(Op::UpdateBatch, self.done, error));
+        }
+        self.keys.push(key);
+        if self.keys.len() == WRITE_BATCH { self.send() } else { Ok(()) }
+    }
+
+    fn finish(mut self) -> Result<usize> {
+        self.send()?;
+        Ok(self.done)
+    }
+
+    fn send(&mut self) -> Result<()> {
+        let span = self.map.shape().value_span();
+        let sys = self.map.raw.sys();
+        let (mut at, mut tries) = (0, 0);
+        while at < self.keys.len() {
+            let (keys, values) = (&self.keys[at..], &self.values[at * span..]);
+            let (written, result) = if self.batches {
+                sys.update_batch(bytes_of_slice(keys), values, keys.len() as u32)
+            } else {
+                let result = sys.update(bytes_of(&keys[0]), &values[..span], Mode::Any.flags());
+                (u32::from(result.is_ok()), result)
+            };
+            at += written as usize;
+            self.done += written as usize;
+            if written > 0 {
+                tries = 0;
+            }
+            match result {
+                Ok(()) => {}
+                Err(errno) if errno.is_transient() && tries < TRIES => {
+                    tries += 1;
+                    std::thread::yield_now();
+                }
+                Err(Errno::NOTSUPP | Errno::INVAL) if self.batches => self.batches = false,
+                Err(errno) => {
+                    let op = if self.batches { Op::UpdateBatch } else { Op::Update };
+                    let source = self.map.explain(op, errno);
+                    return Err(self.map.partial(op, self.done, source));
+                }
+            }
+        }
+        self.keys.clear();
+        self.values.clear();
+        Ok(())
+    }
+}
+
+/// Memory for one value: on the stack where it is small.
+fn with_buffer<T>(len: usize, f: impl FnOnce(&mut RawBytes) -> T) -> T {
+    const SMALL: usize = 1024;
+    if len <= SMALL {
+        f(&mut [MaybeUninit::uninit(); SMALL][..len])
+    } else {
+        f(&mut vec![MaybeUninit::uninit(); len])
+    }
+}

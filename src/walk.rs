@@ -1,0 +1,280 @@
+//! [`Walk`] and [`Drain`]: the typed face of the cursor.
+
+use std::fmt;
+use std::iter::FusedIterator;
+use std::marker::PhantomData;
+use std::mem::size_of;
+
+use crate::accumulate::{Accumulate, fold};
+use crate::cursor::Cursor;
+use crate::error::{Error, Op, Result};
+use crate::per_cpu::{PerCpu, slots};
+use crate::raw::{RawMap, Shape};
+use crate::sys::commands::{BatchOp, Errno};
+use crate::sys::pod::{self, Pod, raw};
+
+/// What a walk makes of the bytes of an entry. Sealed.
+pub trait Decode {
+    /// What the iterator yields, inside a `Result`.
+    type Item;
+
+    #[doc(hidden)]
+    fn decode(key: &[u8], value: &[u8], shape: &Shape) -> Self::Item;
+}
+
+/// Decodes to `(K, V)`.
+pub struct Entry<K, V>(PhantomData<fn() -> (K, V)>);
+/// Decodes to `(K, PerCpu<V>)`.
+pub struct CpuEntry<K, V>(PhantomData<fn() -> (K, V)>);
+/// Decodes to `(K, V)`, added up over the CPUs.
+pub struct SumEntry<K, V>(PhantomData<fn() -> (K, V)>);
+/// Decodes to `K`.
+pub struct Key<K>(PhantomData<fn() -> K>);
+/// Decodes to the value alone of another decoder.
+pub struct Value<D>(PhantomData<fn() -> D>);
+
+impl<K: Pod, V: Pod> Decode for Entry<K, V> {
+    type Item = (K, V);
+
+    #[inline]
+    fn decode(key: &[u8], value: &[u8], _: &Shape) -> (K, V) {
+        (pod::read(key), pod::read(value))
+    }
+}
+
+impl<K: Pod, V: Pod> Decode for CpuEntry<K, V> {
+    type Item = (K, PerCpu<V>);
+
+    fn decode(key: &[u8], value: &[u8], shape: &Shape) -> Self::Item {
+        (pod::read(key), PerCpu::from_bytes(value, shape))
+    }
+}
+
+impl<K: Pod, V: Accumulate> Decode for SumEntry<K, V> {
+    type Item = (K, V);
+
+    #[inline]
+    fn decode(key: &[u8], value: &[u8], shape: &Shape) -> (K, V) {
+        (pod::read(key), fold(slots(value, shape)))
+    }
+}
+
+impl<K: Pod> Decode for Key<K> {
+    type Item = K;
+
+    #[inline]
+    fn decode(key: &[u8], _: &[u8], _: &Shape) -> K {
+        pod::read(key)
+    }
+}
+
+impl<K: Pod, V: Pod> Decode for Value<Entry<K, V>> {
+    type Item = V;
+
+    #[inline]
+    fn decode(_: &[u8], value: &[u8], _: &Shape) -> V {
+        pod::read(value)
+    }
+}
+
+impl<K: Pod, V: Pod> Decode for Value<CpuEntry<K, V>> {
+    type Item = PerCpu<V>;
+
+    fn decode(_: &[u8], value: &[u8], shape: &Shape) -> PerCpu<V> {
+        PerCpu::from_bytes(value, shape)
+    }
+}
+
+/// A walk under way: an iterator of `Result`.
+///
+/// It owns what it needs, so it outlives the handle it came from and can move
+/// to another thread. After an error it ends. One system call
+/// (`BPF_MAP_LOOKUP_BATCH`) for some thousand entries.
+#[must_use = "a walk does nothing until it is iterated"]
+pub struct Walk<D> {
+    cursor: Cursor<RawMap>,
+    count: usize,
+    at: usize,
+    decode: PhantomData<fn() -> D>,
+}
+
+/// Entries of a map, `(K, V)`.
+pub type Iter<K, V> = Walk<Entry<K, V>>;
+/// Entries of a per-CPU map, `(K, PerCpu<V>)`.
+pub type PerCpuIter<K, V> = Walk<CpuEntry<K, V>>;
+/// Entries of a per-CPU map added up over the CPUs, `(K, V)`.
+pub type Sums<K, V> = Walk<SumEntry<K, V>>;
+/// Keys of a map.
+pub type Keys<K> = Walk<Key<K>>;
+/// Values of a map.
+pub type Values<K, V> = Walk<Value<Entry<K, V>>>;
+/// Values of a per-CPU map, `PerCpu<V>`.
+pub type PerCpuValues<K, V> = Walk<Value<CpuEntry<K, V>>>;
+
+impl<D: Decode> Walk<D> {
+    pub(crate) fn new(map: &RawMap) -> Self {
+        Self::with(map, BatchOp::Lookup)
+    }
+
+    fn with(map: &RawMap, op: BatchOp) -> Self {
+        Self { cursor: Cursor::over(map, op), count: 0, at: 0, decode: PhantomData }
+    }
+
+    /// Reads the next batch.
+    fn fill(&mut self) -> Option<Result<()>> {
+        (self.at, self.count) = (0, 0);
+        match self.cursor.next_chunk()? {
+            Ok(chunk) => self.count = chunk.count,
+            Err(error) => return Some(Err(error)),
+        }
+        Some(Ok(()))
+    }
+}
+
+impl<D: Decode> Iterator for Walk<D> {
+    type Item = Result<D::Item>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.at == self.count {
+            if let Err(error) = self.fill()? {
+                return Some(Err(error));
+            }
+        }
+        let shape = self.cursor.shape();
+        let chunk = self.cursor.last(self.count);
+        let (key, value) = (shape.key_size as usize, shape.value_span());
+        let at = self.at;
+        self.at += 1;
+        Some(Ok(D::decode(
+            &chunk.keys[at * key..(at + 1) * key],
+            &chunk.values[at * value..(at + 1) * value],
+            shape,
+        )))
+    }
+}
+
+impl<D: Decode> FusedIterator for Walk<D> {}
+
+impl<D> Drop for Walk<D> {
+    fn drop(&mut self) {
+        self.cursor.give_back();
+    }
+}
+
+impl<D> fmt::Debug for Walk<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Walk").field("map", self.cursor.map()).finish_non_exhaustive()
+    }
+}
+
+/// A draining walk: each entry is taken out of the map as it is read.
+///
+/// The entries of a batch leave the map together. Those that were not yielded
+/// when the drain is dropped are put back (unless their key has appeared anew),
+/// so what you did not see is still there; [`put_back`](Self::put_back) does
+/// the same and tells what failed.
+#[must_use = "a drain does nothing until it is iterated"]
+pub struct Drain<D: Decode> {
+    walk: Walk<D>,
+}
+
+impl<D: Decode> Drain<D> {
+    pub(crate) fn new(map: &RawMap) -> Self {
+        Self { walk: Walk::with(map, BatchOp::LookupAndDelete) }
+    }
+
+    /// Puts entries that were taken out but not yielded back, and tells how
+    /// many. One `BPF_MAP_UPDATE_ELEM` with `BPF_NOEXIST` each.
+    ///
+    /// # Errors
+    /// [`Error::Partial`] with the number that was put back, when a key has
+    /// appeared anew (`EEXIST`) or the map is full by now. All entries are
+    /// tried before the first failure is told.
+    pub fn put_back(mut self) -> Result<usize> {
+        self.restore()
+    }
+
+    fn restore(&mut self) -> Result<usize> {
+        let walk = &mut self.walk;
+        let map = walk.cursor.map();
+        let chunk = walk.cursor.last(walk.count);
+        let (key, value) = (map.shape().key_size as usize, map.shape().value_span());
+        let (mut done, mut failed) = (0, None);
+        for at in walk.at..walk.count {
+            let result = map.sys().update(
+                raw(&chunk.keys[at * key..(at + 1) * key]),
+                raw(&chunk.values[at * value..(at + 1) * value]),
+                u64::from(libbpf_sys::BPF_NOEXIST),
+            );
+            match result {
+                Ok(()) => done += 1,
+                Err(errno) => failed = failed.or(Some(errno)),
+            }
+        }
+        let failed: Option<Errno> = failed;
+        let result = match failed {
+            None => Ok(done),
+            Some(errno) => Err(Error::Partial {
+                map: map.name(),
+                op: Op::Update,
+                done,
+                source: Box::new(map.explain(Op::Update, errno)),
+            }),
+        };
+        walk.at = walk.count;
+        result
+    }
+}
+
+impl<D: Decode> Iterator for Drain<D> {
+    type Item = Result<D::Item>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        self.walk.next()
+    }
+}
+
+impl<D: Decode> FusedIterator for Drain<D> {}
+
+impl<D: Decode> Drop for Drain<D> {
+    fn drop(&mut self) {
+        if let Err(error) = self.restore() {
+            log::warn!("a drain was dropped early and could not put all entries back: {error}");
+        }
+    }
+}
+
+impl<D: Decode> fmt::Debug for Drain<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drain").field("map", self.walk.cursor.map()).finish_non_exhaustive()
+    }
+}
+
+/// Calls `f` for every entry; how many there were.
+pub(crate) fn for_each<K: Pod>(map: &RawMap, mut f: impl FnMut(K, &[u8], &Shape)) -> Result<usize> {
+    chunks(map, BatchOp::Lookup, |keys, values, shape| {
+        let entries = keys.chunks_exact(size_of::<K>());
+        for (key, value) in entries.zip(values.chunks_exact(shape.value_span())) {
+            f(pod::read(key), value, shape);
+        }
+    })
+}
+
+/// Calls `f` for the keys and values of every batch; how many entries there were.
+pub(crate) fn chunks(
+    map: &RawMap,
+    op: BatchOp,
+    mut f: impl FnMut(&[u8], &[u8], &Shape),
+) -> Result<usize> {
+    let mut cursor = Cursor::over(map, op);
+    let shape = *map.shape();
+    while let Some(chunk) = cursor.next_chunk() {
+        let chunk = chunk?;
+        f(chunk.keys, chunk.values, &shape);
+    }
+    let delivered = cursor.delivered();
+    cursor.finish();
+    Ok(delivered)
+}

@@ -1,0 +1,372 @@
+//! What the derives refuse, in the words and at the place a user sees: one
+//! small crate, one refused shape in each of its binaries.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Stands before the token that the compiler is to point at.
+const HERE: &str = "/*here*/";
+
+/// Name of the binary, item, sentence.
+const REFUSED: &[(&str, &str, &str)] = &[
+    (
+        "enumeration",
+        "#[derive(Clone, Copy, Pod)] #[repr(u8)]\npub /*here*/enum Kind { A, B }",
+        "write an open newtype: `#[repr(transparent)] struct Kind(u8)` with constants",
+    ),
+    (
+        "union",
+        "#[derive(Clone, Copy, Pod)] #[repr(C)]\npub /*here*/union Any { a: u32, b: [u8; 4] }",
+        "`Pod` is not for unions: bytes that the written member does not cover are undefined; \
+         write the bytes, `[u8; N]`, with accessors for each reading",
+    ),
+    (
+        "no_repr",
+        "#[derive(Clone, Copy, Pod)]\npub struct /*here*/Stat { a: u32, b: u32 }",
+        "`Pod` needs a fixed layout, and Rust may reorder the fields of `Stat`; write \
+         `#[repr(C)]` above it, or `#[repr(transparent)]` around one field",
+    ),
+    (
+        "type_parameter",
+        "#[derive(Clone, Copy, Pod)] #[repr(C)]\npub struct Stat/*here*/<T> { a: T }",
+        "`Pod` is not for generic structs",
+    ),
+    (
+        "const_parameter",
+        "#[derive(Clone, Copy, Pod)] #[repr(C)]\n\
+         pub struct Stat/*here*/<const N: usize> { a: [u8; N] }",
+        "`Pod` is not for generic structs",
+    ),
+    (
+        "lifetime",
+        "#[derive(Clone, Copy, Pod)] #[repr(C)]\npub struct Stat/*here*/<'a> { a: &'a u8 }",
+        "`Pod` is not for generic structs",
+    ),
+    (
+        "no_field",
+        "#[derive(Clone, Copy, Pod)] #[repr(C)]\npub struct /*here*/Stat;",
+        "`Pod` is not for empty structs: a key or a value has at least one byte; add a field",
+    ),
+    (
+        "no_byte",
+        "#[derive(Clone, Copy, Pod)] #[repr(C)]\npub struct /*here*/Stat { a: [u64; 0] }",
+        "`Stat` has no byte: a key or a value has at least one; add a field",
+    ),
+    (
+        "bool_field",
+        "#[derive(Clone, Copy, Pod)] #[repr(C)]\npub struct Stat { a: u8, b: /*here*/bool }",
+        "a byte from the kernel that is not 0 or 1 would be undefined behaviour in a `bool`; \
+         write `u8` and compare with 0",
+    ),
+    (
+        "bool_array",
+        "#[derive(Clone, Copy, Pod)] #[repr(C)]\npub struct Stat(u8, [[/*here*/bool; 2]; 2]);",
+        "would be undefined behaviour in a `bool`; write `u8` and compare with 0",
+    ),
+    (
+        "char_field",
+        "#[derive(Clone, Copy, Pod)] #[repr(C)]\npub struct Stat { a: /*here*/char }",
+        "would be undefined behaviour in a `char`; write `u32`, or `u8` for a C `char`",
+    ),
+    (
+        "reference",
+        "#[derive(Clone, Copy, Pod)] #[repr(C)]\npub struct Stat { a: /*here*/&'static u8 }",
+        "a reference is an address of this process and means nothing to the kernel",
+    ),
+    (
+        "pointer",
+        "#[derive(Clone, Copy, Pod)] #[repr(C)]\npub struct Stat { a: /*here*/*const u8 }",
+        "a raw pointer is an address of this process and means nothing to the kernel; write a \
+         kernel address as `u64`",
+    ),
+    (
+        "option",
+        "#[derive(Clone, Copy, Pod)] #[repr(C)]\npub struct Stat { a: /*here*/Option<u32> }",
+        "how an `Option` says `None` is the compiler's own affair; write `u32`",
+    ),
+    (
+        "string",
+        "#[derive(Pod)] #[repr(C)]\npub struct Stat { a: /*here*/String }",
+        "`String` has no fixed size; write the bytes, `[u8; N]`, as the BPF side does",
+    ),
+    (
+        "vec",
+        "#[derive(Pod)] #[repr(C)]\npub struct Stat { a: /*here*/Vec<u64> }",
+        "a `Vec` is an address of this process and means nothing to the kernel; write an array, \
+         `[u64; N]`",
+    ),
+    (
+        "boxed",
+        "#[derive(Pod)] #[repr(C)]\npub struct Stat { a: /*here*/Box<u64> }",
+        "a `Box` is an address of this process and means nothing to the kernel; write the value \
+         itself, `u64`",
+    ),
+    (
+        "usize_field",
+        "#[derive(Clone, Copy, Pod)] #[repr(C)]\npub struct Stat { a: /*here*/usize }",
+        "the width of `usize` is this machine's, that of the BPF side is fixed; write `u64`",
+    ),
+    (
+        "bool_by_another_name",
+        "type Flag = bool;\n#[derive(Clone, Copy, Pod)] #[repr(C)]\n\
+         pub struct Stat { a: u8, b: /*here*/Flag }",
+        "`bool` is not plain old data that can be shared with the kernel",
+    ),
+    (
+        "field_not_pod",
+        "#[derive(Clone, Copy)] pub struct Other(u8);\n#[derive(Clone, Copy, Pod)] #[repr(C)]\n\
+         pub struct Stat { a: u8, b: /*here*/[Other; 2] }",
+        "`Other` is not plain old data that can be shared with the kernel",
+    ),
+    (
+        "not_copy",
+        "#[derive(Pod)] #[repr(C)]\npub struct /*here*/Stat { a: u8 }",
+        "the trait bound `Stat: Copy` is not satisfied",
+    ),
+    (
+        "gap",
+        "#[derive(Clone, Copy, Pod)] #[repr(C)]\n\
+         pub struct Stat {\n    packets: u32,\n    /*here*/bytes: u64,\n}",
+        "padding in `Stat`: 4 bytes before field `bytes`; add `_pad: [u8; 4]` there so that no \
+         byte is undefined",
+    ),
+    (
+        "gap_in_tuple",
+        "#[derive(Clone, Copy, Pod)] #[repr(C)]\npub struct Stat(u8, /*here*/u16);",
+        "padding in `Stat`: 1 byte before field `1`; add a field `[u8; 1]` there so that no byte \
+         is undefined",
+    ),
+    (
+        "gap_in_packed",
+        "#[derive(Clone, Copy, Pod)] #[repr(C, packed(4))]\n\
+         pub struct Stat { a: u16, /*here*/b: u64 }",
+        "padding in `Stat`: 2 bytes before field `b`; add `_pad: [u8; 2]` there so that no byte \
+         is undefined",
+    ),
+    (
+        "gap_at_the_end",
+        "#[derive(Clone, Copy, Pod)] #[repr(C)]\n\
+         pub struct /*here*/Stat { bytes: u64, _pad: u32, last: u8 }",
+        "padding in `Stat`: 3 bytes at the end, after field `last`; add `_pad2: [u8; 3]` there so \
+         that no byte is undefined",
+    ),
+    (
+        "gap_by_alignment",
+        "#[derive(Clone, Copy, Pod)] #[repr(C, align(64))]\npub struct /*here*/Line { a: u64 }",
+        "padding in `Line`: 56 bytes at the end, after field `a`; add `_pad: [u8; 56]` there so \
+         that no byte is undefined",
+    ),
+    (
+        "transparent_of_two",
+        "#[derive(Clone, Copy, Pod)] #[repr(transparent)]\npub struct /*here*/Stat(u8, ());",
+        "`Pod` takes `#[repr(transparent)]` around exactly one field; write `#[repr(C)]`",
+    ),
+    (
+        "unknown_word",
+        "#[derive(Clone, Copy, Pod)] #[repr(C)]\n#[pod(/*here*/krate = \"x\")]\n\
+         pub struct Stat(u8);",
+        "`#[pod(crate = \"path::to::bpf_atlas\")]` is all that `pod` takes",
+    ),
+    (
+        "unknown_rule",
+        "#[derive(Clone, Copy, Pod, bpf_atlas::Accumulate)] #[repr(C)]\n\
+         pub struct Stat {\n    #[accumulate(/*here*/avg)]\n    a: u64,\n}",
+        "unknown rule; write `sum`, `max`, `min` or `first`",
+    ),
+    (
+        "rule_on_the_struct",
+        "#[derive(Clone, Copy, Pod, bpf_atlas::Accumulate)] #[repr(C)]\n\
+         /*here*/#[accumulate(max)]\npub struct Stat(u64);",
+        "`#[accumulate(…)]` goes on a field",
+    ),
+    (
+        "field_not_summed",
+        "#[derive(Clone, Copy, Pod)] #[repr(C)] pub struct Id(u8);\n\
+         #[derive(Clone, Copy, Pod, bpf_atlas::Accumulate)] #[repr(C)]\n\
+         pub struct Stat(u8, /*here*/Id);",
+        "`Id` cannot be summed",
+    ),
+];
+
+/// Everything that a strict crate forbids, and a type of each accepted shape.
+const ACCEPTED: &str = r#"//! A crate that forbids unsafe code and allows no warning.
+#![forbid(unsafe_code)]
+#![deny(warnings, missing_docs, unused_qualifications, unused_results, unreachable_pub)]
+use bpf_atlas::{Accumulate, Pod};
+
+#[derive(Clone, Copy, Pod, Accumulate)]
+#[repr(C)]
+struct Stat {
+    packets: u64,
+    #[deprecated]
+    bytes: u64,
+    #[accumulate(max)]
+    worst: u32,
+    _pad: [u8; 4],
+}
+
+#[derive(Clone, Copy, Pod, Accumulate)]
+#[repr(C, packed)]
+struct Tight(u8, u64);
+
+#[derive(Clone, Copy, Pod, Accumulate)]
+#[repr(transparent)]
+struct Pid(#[accumulate(first)] u32);
+
+#[derive(Clone, Copy, Pod)]
+#[repr(C, align(64))]
+struct Line([Stat; 2], [u8; 64 - 48]);
+
+const _: () = assert!(Stat::LAYOUT.size == 24 && Tight::LAYOUT.size == 9);
+const _: () = assert!(Pid::LAYOUT.size == 4 && Line::LAYOUT.size == 64);
+
+fn main() {}
+"#;
+
+#[test]
+fn each_refused_shape_says_what_to_write_instead() {
+    let refused = Crate::new("derive-refused");
+    for (name, item, _) in REFUSED {
+        refused.binary(name, &format!("use bpf_atlas::Pod;\n\n{item}\n\nfn main() {{}}\n"));
+    }
+    refused.binary("accepted", ACCEPTED);
+
+    let (success, output) = refused.cargo_check(&["--bins", "--keep-going"]);
+    assert!(!success, "no binary was refused:\n{output}");
+    let errors = errors(&output);
+    let mut failures = Vec::new();
+    for (name, item, sentence) in REFUSED {
+        let place = place(name, item);
+        let file = format!("src/bin/{name}.rs:");
+        let said: Vec<_> = errors.iter().filter(|error| error.place.starts_with(&file)).collect();
+        match said.as_slice() {
+            [only] if only.place == place && only.text.contains(sentence) => {}
+            _ => failures.push(format!("{name}: expected at {place}: {sentence}\n{said:#?}")),
+        }
+    }
+    assert!(failures.is_empty(), "cargo said:\n{output}\n\n{}", failures.join("\n\n"));
+
+    let (success, output) = refused.cargo_check(&["--bin", "accepted"]);
+    assert!(success, "the accepted types are refused:\n{output}");
+}
+
+/// Where the compiler is to point, as it writes it. The binary has two lines
+/// before the item.
+fn place(name: &str, item: &str) -> String {
+    let (before, _) = item.split_once(HERE).expect("each item marks a place");
+    let line = 3 + before.matches('\n').count();
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let column = before[start..].len() + HERE.len() + 1;
+    format!("src/bin/{name}.rs:{line}:{column}")
+}
+
+#[derive(Debug)]
+struct Error {
+    place: String,
+    text: String,
+}
+
+/// The errors in what cargo wrote. A line that begins with `error` opens one,
+/// and the first arrow in it says where.
+fn errors(output: &str) -> Vec<Error> {
+    let mut found: Vec<Error> = Vec::new();
+    for line in output.lines() {
+        if line.starts_with("error") || line.starts_with("warning") {
+            found.push(Error { place: String::new(), text: String::new() });
+        }
+        let Some(error) = found.last_mut() else { continue };
+        if let (true, Some((_, place))) = (error.place.is_empty(), line.split_once("--> ")) {
+            error.place = place.to_owned();
+        }
+        error.text.push_str(line);
+        error.text.push('\n');
+    }
+    found.retain(|error| error.text.starts_with("error"));
+    found
+}
+
+/// A crate outside the workspace that depends on the library by path.
+struct Crate {
+    root: PathBuf,
+    /// User and group that own the build directory, if this process is not of
+    /// that user: root may test what somebody else has built, and then must
+    /// leave nothing there that its owner cannot remove.
+    builder: Option<(u32, u32)>,
+}
+
+impl Crate {
+    fn new(name: &str) -> Self {
+        let library = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let built = fs::metadata(scratch).expect("cargo made it");
+        let me = fs::metadata("/proc/self").expect("a mounted /proc").uid();
+        let builder = (built.uid() != me).then(|| (built.uid(), built.gid()));
+        let this = Self { root: scratch.join(name), builder };
+        // What an earlier run left, but for the built dependencies.
+        fs::remove_dir_all(this.root.join("src")).ok();
+        this.write(
+            "Cargo.toml",
+            &format!(
+                "[package]\nname = {name:?}\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
+                 [workspace]\n\n\
+                 [dependencies]\nbpf-atlas = {{ path = {library:?}, default-features = false }}\n"
+            ),
+        );
+        // The versions that the library itself was built with: no network.
+        let lock = fs::read_to_string(library.join("Cargo.lock")).expect("cargo has just run");
+        this.write("Cargo.lock", &lock);
+        this
+    }
+
+    fn binary(&self, name: &str, source: &str) {
+        self.write(&format!("src/bin/{name}.rs"), source);
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.root.join(path);
+        fs::create_dir_all(path.parent().expect("inside the crate")).expect("make a directory");
+        fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        if let Some((user, group)) = self.builder {
+            for made in path.ancestors().take_while(|made| made.starts_with(&self.root)) {
+                chown(made, Some(user), Some(group)).expect("root may");
+            }
+        }
+    }
+
+    /// Whether `cargo check` passed, and what it said.
+    fn cargo_check(&self, arguments: &[&str]) -> (bool, String) {
+        let cargo = Path::new(env!("CARGO"));
+        let mut command = Command::new(cargo);
+        command
+            .args(["check", "--offline", "--color=never"])
+            .args(arguments)
+            .arg("--target-dir")
+            .arg(self.root.join("target"))
+            .current_dir(&self.root);
+        let rustc = cargo.with_file_name("rustc");
+        if rustc.exists() {
+            command.env("RUSTC", rustc);
+        }
+        if let Some((user, group)) = self.builder {
+            command.uid(user).gid(group);
+            if let Some(home) = home(user) {
+                command.env("HOME", home);
+            }
+        }
+        let output = command.output().expect("run cargo");
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+/// The home directory of a user, where cargo keeps what it has fetched.
+fn home(user: u32) -> Option<String> {
+    let accounts = fs::read_to_string("/etc/passwd").ok()?;
+    accounts.lines().find_map(|account| {
+        let fields: Vec<_> = account.split(':').collect();
+        (fields.len() > 5 && fields[2] == user.to_string()).then(|| fields[5].to_owned())
+    })
+}
