@@ -9,14 +9,16 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use libbpf_rs::{Link, MapCore, Object, ObjectBuilder, OpenObject, PrintLevel};
+use libbpf_rs::{Link, MapCore, Object, ObjectBuilder, OpenObject, PrintLevel, XdpFlags};
 
 use crate::caps::Capability;
-use crate::error::OpenError;
+use crate::error::{Errno, OpenError};
 use crate::raw::RawMap;
+use crate::sys::{prog, xdp};
 
 /// A BPF object could not be opened, loaded or attached.
 ///
@@ -160,6 +162,34 @@ pub fn load(object: OpenObject) -> Result<Object, LoadError> {
     let name = object.name().map(|name| name.to_string_lossy().into_owned());
     let what = format!("loading {}", name.as_deref().unwrap_or("the object"));
     quietly(what, || object.load())
+}
+
+/// How many runs of a program the kernel has skipped (`recursion_misses`).
+///
+/// A classic tracepoint or kprobe program does not run on a CPU whose task is
+/// inside a map system call, and no tracing program runs inside itself. What it
+/// counts plus this is what happened. Since Linux 5.12; 0 before. One
+/// `BPF_OBJ_GET_INFO_BY_FD`, for which a descriptor of the program is enough.
+///
+/// # Errors
+/// What the kernel answers to a descriptor that is not of BPF.
+pub fn recursion_misses(program: impl AsFd) -> Result<u64, Errno> {
+    prog::recursion_misses(program.as_fd())
+}
+
+/// Attaches an XDP program to an interface of the thread's network namespace,
+/// in the mode that is asked for: `DRV_MODE` is native, `SKB_MODE` generic.
+/// libbpf-rs's `attach_xdp` takes what the kernel chooses.
+///
+/// The descriptor is a `bpf_link`: the program is attached as long as it is
+/// open, so not longer than the process lives. Since Linux 5.9.
+///
+/// # Errors
+/// What the kernel answers: `EOPNOTSUPP` from a driver without native XDP,
+/// `EBUSY` or `EEXIST` from an interface that has a program, `EINVAL` for one
+/// that does not exist.
+pub fn attach_xdp(program: impl AsFd, ifindex: u32, flags: XdpFlags) -> Result<OwnedFd, Errno> {
+    xdp::link(program.as_fd(), ifindex as i32, flags.bits())
 }
 
 /// Links and maps of a program, without the skeleton they came from.

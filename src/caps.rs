@@ -66,8 +66,8 @@ impl Capability {
                  unit AmbientCapabilities=CAP_BPF CAP_PERFMON"
             }
             Self::NetAdmin => {
-                "run it with sudo, give it `setcap cap_bpf,cap_net_admin+ep FILE`, or in a systemd \
-                 unit AmbientCapabilities=CAP_BPF CAP_NET_ADMIN"
+                "run it with sudo, give it `setcap cap_bpf,cap_net_admin,cap_perfmon+ep FILE`, or in \
+                 a systemd unit AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_PERFMON"
             }
             Self::SysAdmin => {
                 "run it with sudo, or in a systemd unit AmbientCapabilities=CAP_SYS_ADMIN"

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::caps::Capability;
 pub use crate::sys::commands::Errno;
-use crate::{MapKind, MapName};
+use crate::{MapKind, MapName, Mismatch};
 
 /// What the crate's fallible calls on an open map return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -371,6 +371,15 @@ pub enum OpenError {
         kernel: u32,
     },
 
+    /// A type's fields are not those of the C type: a table of all differences.
+    #[error("map `{map}`: {}", join(.mismatches))]
+    Types {
+        /// The map.
+        map: MapName,
+        /// What differs: in the key, the value, or both.
+        mismatches: Vec<Mismatch>,
+    },
+
     /// There is no such pin or map id.
     #[error("{what} does not exist")]
     NotFound {
@@ -422,6 +431,10 @@ pub enum OpenError {
         /// What the kernel said.
         errno: Errno,
     },
+}
+
+fn join(mismatches: &[Mismatch]) -> String {
+    mismatches.iter().map(Mismatch::to_string).collect::<Vec<_>>().join("\n")
 }
 
 fn by(pid: &Option<u32>) -> String {

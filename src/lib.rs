@@ -54,6 +54,7 @@ mod per_cpu;
 mod pod;
 #[cfg(feature = "probes")]
 pub mod probes;
+mod proof;
 mod rates;
 mod raw;
 mod ring;
@@ -73,6 +74,7 @@ pub use layout::{Field, Layout, LayoutKind};
 pub use map::{Array, Hash, LruHash, LruPerCpuHash, MappedArray, PerCpuArray, PerCpuHash};
 pub use per_cpu::PerCpu;
 pub use pod::{AssumePlain, Be16, Be32, Be64, Pod};
+pub use proof::{Mismatch, Proof, Unproved};
 pub use rates::{Rate, Rates, Tick, Totals};
 pub use raw::{MapInfo, RawMap};
 pub use ring::{Record, RingBuf, RingTotals};

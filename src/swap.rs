@@ -133,8 +133,18 @@ impl<M: Swappable> Swap<M> {
             let (name, max) = (outer.name(), outer.max_entries());
             return refuse(format!("map `{name}` has no slot {slot}: it has {max}, from 0"));
         }
-        if RawMap::open(&active)?.id() == RawMap::open(&standby)?.id() {
+        let (first, second) = (RawMap::open(&active)?, RawMap::open(&standby)?);
+        if first.id() == second.id() {
             return refuse("a swap needs two maps; these are handles of one".into());
+        }
+        // The kernel judges the standby at the first swap only, too late to be told.
+        let (one, other) = (first.shape(), second.shape());
+        let sized = one.kind.is_array() && one.flags & libbpf_sys::BPF_F_INNER_MAP == 0;
+        if one.flags != other.flags || (sized && one.max_entries != other.max_entries) {
+            return refuse(format!(
+                "maps `{}` and `{}` cannot take turns: flags {:#x} and {:#x}, max_entries {} and {}",
+                one.name, other.name, one.flags, other.flags, one.max_entries, other.max_entries
+            ));
         }
         let swap = Self { outer, slot, maps: [active, standby], active: 0 };
         match swap.put(0) {

@@ -7,11 +7,13 @@ use std::borrow::Borrow;
 use std::marker::PhantomData;
 use std::mem::{MaybeUninit, size_of};
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::accumulate::{Accumulate, fold};
 use crate::cursor::Cursor;
 use crate::error::{Error, Op, OpenError, Result};
 use crate::per_cpu::{PerCpu, slots};
+use crate::proof::{self, Proof};
 use crate::raw::{MapKind, RawMap, Shape, Spec};
 use crate::source::MapSource;
 use crate::sys::commands::{BatchOp, Commands, Errno};
@@ -44,12 +46,13 @@ const TRIES: u32 = 32;
 /// A map whose kind and sizes were compared with `K` and `V`.
 pub(crate) struct Typed<K, V> {
     pub(crate) raw: RawMap,
+    proof: Arc<Proof>,
     types: PhantomData<fn() -> (K, V)>,
 }
 
 impl<K, V> Clone for Typed<K, V> {
     fn clone(&self) -> Self {
-        Self { raw: self.raw.clone(), types: PhantomData }
+        Self { raw: self.raw.clone(), proof: self.proof.clone(), types: PhantomData }
     }
 }
 
@@ -90,7 +93,8 @@ impl<K: Pod, V: Pod> Typed<K, V> {
                 kernel: raw.value_size(),
             });
         }
-        Ok(Self { raw, types: PhantomData })
+        let proof = Arc::new(proof::of_map(raw.shape(), &K::LAYOUT, &V::LAYOUT)?);
+        Ok(Self { raw, proof, types: PhantomData })
     }
 
     pub(crate) fn open(
@@ -132,7 +136,11 @@ impl<K: Pod, V: Pod> Typed<K, V> {
     }
 
     pub(crate) fn with_batch(self, batch: u32) -> Result<Self> {
-        Ok(Self { raw: self.raw.with_batch(batch)?, types: PhantomData })
+        Ok(Self { raw: self.raw.with_batch(batch)?, ..self })
+    }
+
+    pub(crate) fn proof(&self) -> &Proof {
+        &self.proof
     }
 
     pub(crate) fn shape(&self) -> &Shape {

@@ -25,9 +25,10 @@ macro_rules! map_kind {
             /// look at `/proc`, once.
             ///
             /// # Errors
-            /// [`Kind`](crate::OpenError::Kind), [`KeySize`](crate::OpenError::KeySize) or
-            /// [`ValueSize`](crate::OpenError::ValueSize) when the types are not those of
-            /// the map, [`NotLoaded`](crate::OpenError::NotLoaded),
+            /// [`Kind`](crate::OpenError::Kind), [`KeySize`](crate::OpenError::KeySize),
+            /// [`ValueSize`](crate::OpenError::ValueSize) or
+            /// [`Types`](crate::OpenError::Types), with a table of all differences,
+            /// when the types are not those of the map, [`NotLoaded`](crate::OpenError::NotLoaded),
             /// [`NotAMap`](crate::OpenError::NotAMap), [`Sys`](crate::OpenError::Sys).
             pub fn open(map: impl $crate::MapSource) -> Result<Self, $crate::OpenError> {
                 let typed = $crate::typed::Typed::open(map, Self::KIND, stringify!($name))?;
@@ -149,6 +150,11 @@ macro_rules! map_kind {
             /// [`ReadOnly`](crate::Error::ReadOnly) through a read-only descriptor.
             pub fn freeze(&self) -> $crate::Result<()> {
                 self.typed.raw.freeze()
+            }
+
+            /// How far the types were proved when the map was opened.
+            pub fn proof(&self) -> &$crate::Proof {
+                self.typed.proof()
             }
 
             /// The map without its types.

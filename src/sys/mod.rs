@@ -9,10 +9,13 @@
 
 pub(crate) mod atomic;
 pub(crate) mod bpf;
+pub(crate) mod btf;
 pub(crate) mod commands;
 #[cfg(test)]
 pub(crate) mod fake;
 pub(crate) mod mmap;
 pub(crate) mod object;
 pub(crate) mod pod;
+pub(crate) mod prog;
 pub(crate) mod ring;
+pub(crate) mod xdp;

@@ -1,0 +1,34 @@
+# Two commands: `make demo` shows live system call rates, `make test` runs everything. Both install
+# what is missing first. Where make itself is missing, scripts/demo.sh and scripts/test.sh will do.
+
+.PHONY: help demo test lint deps bench bench-quick clean
+
+help:
+	@echo 'make demo         live system call rates per process'
+	@echo 'make test         the whole suite, as root on this kernel, and every check'
+	@echo 'make lint         the checks alone: layout, clippy, documentation'
+	@echo 'make deps         what building and testing need, installed where missing'
+	@echo 'make bench        every benchmark'
+	@echo 'make bench-quick  every benchmark, in a short form'
+	@echo 'make clean        away with what was built'
+
+demo:
+	@scripts/demo.sh
+
+test:
+	@scripts/test.sh
+
+lint:
+	@scripts/lint.sh
+
+deps:
+	@scripts/deps.sh build test lint
+
+bench: deps
+	cargo bench
+
+bench-quick: deps
+	cargo bench -- --quick
+
+clean:
+	cargo clean

@@ -1,0 +1,201 @@
+use super::*;
+
+/// BTF with the given types (name offset, info, size or type, and what
+/// follows) and names.
+fn btf(types: &[u32], names: &str) -> Vec<u8> {
+    let strings = format!("\0{names}");
+    let mut bytes = 0xeb9f_u16.to_ne_bytes().to_vec();
+    bytes.extend([1, 0]);
+    let words = [24, 0, types.len() as u32 * 4, types.len() as u32 * 4, strings.len() as u32];
+    bytes.extend(words.iter().chain(types).flat_map(|word| word.to_ne_bytes()));
+    bytes.extend(strings.bytes());
+    bytes
+}
+
+fn info(kind: u32, count: u32) -> u32 {
+    kind << 24 | count
+}
+
+#[test]
+fn integers_typedefs_arrays_and_structs() {
+    let bytes = btf(
+        &[
+            // 1: int "u"
+            1,
+            info(1, 0),
+            4,
+            32, //
+            // 2: typedef "t" of 1
+            3,
+            info(8, 0),
+            1, //
+            // 3: array of 5 × 2
+            0,
+            info(3, 0),
+            0,
+            2,
+            1,
+            5, //
+            // 4: struct "s" of 24 bytes: u at 0, t at 4 (an array)
+            5,
+            info(4, 2),
+            24,
+            1,
+            1,
+            0,
+            3,
+            3,
+            32,
+        ],
+        "u\0t\0s\0",
+    );
+    let btf = Btf::parse(&bytes).unwrap();
+    assert_eq!(btf.resolve(2).unwrap().0, 1);
+    assert_eq!((btf.size_of(3).unwrap(), btf.size_of(4).unwrap()), (20, 24));
+    assert_eq!((btf.c_name(3), btf.c_name(4)), ("t[5]".into(), "struct s".into()));
+    let Kind::Composite { members, .. } = &btf.get(4).unwrap().kind else { panic!() };
+    assert_eq!((members[1].name.as_str(), members[1].bit_offset), ("t", 32));
+}
+
+#[test]
+fn bitfields_and_wide_enums() {
+    let bytes = btf(
+        &[
+            1,
+            info(1, 0),
+            4,
+            32, //
+            3,
+            info(4, 1) | 1 << 31,
+            4,
+            1,
+            1,
+            3 << 24 | 5, //
+            5,
+            info(19, 1),
+            8,
+            1,
+            7,
+            1,
+        ],
+        "u\0s\0e\0",
+    );
+    let btf = Btf::parse(&bytes).unwrap();
+    let Kind::Composite { members, .. } = &btf.get(2).unwrap().kind else { panic!() };
+    assert_eq!((members[0].bit_offset, members[0].bits), (5, Some(3)));
+    let Kind::Enum { values, .. } = &btf.get(3).unwrap().kind else { panic!() };
+    assert_eq!(values[0], ("u".into(), (1 << 32) + 7));
+}
+
+#[test]
+fn loops_end() {
+    // 1: typedef of 2, 2: const of 1; 3: array of itself; 4: array of huge arrays
+    let bytes = btf(
+        &[
+            1,
+            info(8, 0),
+            2, //
+            0,
+            info(10, 0),
+            1, //
+            0,
+            info(3, 0),
+            0,
+            3,
+            1,
+            2, //
+            0,
+            info(3, 0),
+            0,
+            5,
+            1,
+            u32::MAX, //
+            0,
+            info(3, 0),
+            0,
+            6,
+            1,
+            u32::MAX, //
+            0,
+            info(3, 0),
+            0,
+            7,
+            1,
+            u32::MAX, //
+            1,
+            info(1, 0),
+            8,
+            64,
+        ],
+        "x\0",
+    );
+    let btf = Btf::parse(&bytes).unwrap();
+    assert_eq!(btf.resolve(1).unwrap_err(), Error::Loop(1));
+    assert_eq!(btf.size_of(2).unwrap_err(), Error::Loop(2));
+    assert!(btf.size_of(3).is_err());
+    assert_eq!(btf.size_of(4).unwrap_err(), Error::TooLarge(4));
+    for id in 0..8 {
+        let _ = btf.c_name(id);
+    }
+}
+
+#[test]
+fn what_is_cut_off_or_points_outside_is_refused() {
+    let bytes = btf(&[1, info(1, 0), 4, 32, 3, info(8, 0), 1], "u\0t\0");
+    assert!(Btf::parse(&bytes).is_ok());
+    for len in 0..bytes.len() {
+        assert!(Btf::parse(&bytes[..len]).is_err(), "{len} bytes are enough?");
+    }
+    assert_eq!(Btf::parse(&btf(&[1, info(8, 0), 9], "t\0")).unwrap_err(), Error::NoSuchType(9));
+    assert!(Btf::parse(&btf(&[99, info(8, 0), 0], "t\0")).is_err());
+    assert!(Btf::parse(&btf(&[1, info(31, 0), 0], "t\0")).is_err());
+    assert_eq!(Btf::parse(&[0; 64]).unwrap_err(), Error::Magic);
+}
+
+/// Flips every byte of some good BTF to every value: an answer or an error.
+#[test]
+fn no_byte_makes_it_panic() {
+    let bytes = btf(
+        &[
+            1,
+            info(1, 0),
+            4,
+            32, //
+            3,
+            info(8, 0),
+            1, //
+            0,
+            info(3, 0),
+            0,
+            2,
+            1,
+            5, //
+            5,
+            info(4, 2),
+            24,
+            1,
+            1,
+            0,
+            3,
+            3,
+            32, //
+            5,
+            info(6, 1),
+            4,
+            1,
+            7,
+        ],
+        "u\0t\0s\0",
+    );
+    for at in 0..bytes.len() {
+        for value in 0..=u8::MAX {
+            let mut bytes = bytes.clone();
+            bytes[at] = value;
+            if let Ok(btf) = Btf::parse(&bytes) {
+                for (id, _) in btf.types() {
+                    let _ = (btf.size_of(id), btf.c_name(id), btf.resolve(id));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * System calls by process, and by system call number.
+ *
+ * Each hook has three programs with one body: tp_btf, raw_tp and a classic
+ * tracepoint. User space loads one flavour, the best that the kernel offers. A
+ * classic tracepoint program is skipped on a CPU whose task is inside a map
+ * system call; recursion_misses of the program says how often.
+ *
+ *	enter or exit	count every call when it begins, or failed calls when they end
+ *	fork		forget the process that had this PID before
+ *	rename		keep the name current (exec and prctl change it)
+ *
+ * counted + refused (health) + recursion_misses is all calls, exactly.
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include <bpf/bpf_core_read.h>
+#include "bpf_atlas.h"
+
+#define SYSCALL_SLOTS 1024
+#define MAX_ERRNO     4095
+
+/* Set before the program is loaded; what is off is not even in the program. */
+const volatile __u8 count_by_pid = 1;
+const volatile __u8 count_by_syscall = 1;
+const volatile __u8 filter_pids = 0;
+
+/* A process, as it was when its first call was counted; its name is kept current. */
+struct task {
+	__u64 start_ns; /* since boot: tells a process from an earlier one with its PID */
+	__u8 comm[16];	/* of the thread group's leader, zero to the end */
+};
+
+/* What became of PIDs. Per-CPU totals that only grow. */
+struct pid_reuse {
+	__u64 recycled; /* finished processes forgotten because their PID was given out again */
+	__u64 merged;	/* new ones counted on top of a finished one that could not be forgotten */
+	__u64 unnamed;	/* counted, but without an entry in `tasks` */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, 10240);
+	__type(key, __u32);
+	__type(value, __u64);
+} counts SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 10240);
+	__type(key, __u32);
+	__type(value, struct task);
+} tasks SEC(".maps");
+
+/*
+ * By number. The last slot takes what the table of this architecture does not
+ * name: numbers beyond it, and those of 32-bit and x32 callers.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, SYSCALL_SLOTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} by_syscall SEC(".maps");
+
+/* The PIDs to count, where filter_pids is set. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, __u8);
+} pids SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct pid_reuse);
+} pid_reuse SEC(".maps");
+
+/* Calls that `counts` refused. */
+ATLAS_HEALTH(health);
+
+static __always_inline struct pid_reuse *reuse_totals(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&pid_reuse, &zero);
+}
+
+/* Start time and name of the process at hand, once. */
+static __always_inline void remember(__u32 tgid)
+{
+	struct task_struct *current = (void *)bpf_get_current_task();
+	struct task_struct *leader = BPF_CORE_READ(current, group_leader);
+	struct task task = {};
+	struct pid_reuse *totals;
+	int err;
+
+	task.start_ns = BPF_CORE_READ(leader, start_boottime);
+	BPF_CORE_READ_STR_INTO(&task.comm, leader, comm);
+	err = (int)bpf_map_update_elem(&tasks, &tgid, &task, BPF_NOEXIST);
+	if (!err || err == -__ATLAS_EEXIST)
+		return;
+	totals = reuse_totals();
+	if (totals)
+		__sync_fetch_and_add(&totals->unnamed, 1);
+}
+
+static __always_inline void count_process(__u32 tgid)
+{
+	__u64 *count = bpf_map_lookup_elem(&counts, &tgid);
+	__u64 zero = 0;
+
+	if (!count) {
+		count = atlas_lookup_or_init(&counts, &tgid, &zero, &health);
+		if (!count)
+			return;
+		remember(tgid);
+	}
+	__sync_fetch_and_add(count, 1);
+}
+
+static __always_inline void count_number(long nr)
+{
+	__u32 slot = SYSCALL_SLOTS - 1;
+	__u64 *count;
+
+	if ((unsigned long)nr < SYSCALL_SLOTS - 1 && !atlas_syscall_is_compat())
+		slot = nr;
+	count = bpf_map_lookup_elem(&by_syscall, &slot);
+	if (count)
+		__sync_fetch_and_add(count, 1);
+}
+
+static __always_inline bool selected(__u32 tgid)
+{
+	return !filter_pids || bpf_map_lookup_elem(&pids, &tgid);
+}
+
+static __always_inline int on_enter(long nr)
+{
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+
+	if (!selected(tgid))
+		return 0;
+	if (count_by_syscall)
+		count_number(nr);
+	if (count_by_pid)
+		count_process(tgid);
+	return 0;
+}
+
+static __always_inline bool failed(long ret)
+{
+	return (unsigned long)ret >= (unsigned long)-MAX_ERRNO;
+}
+
+/* The end of a failed call. Number -1 is rt_sigreturn: no result, but what the signal cut off. */
+static __always_inline int on_failure(long nr)
+{
+	return nr == -1 ? 0 : on_enter(nr);
+}
+
+/*
+ * A process begins whose PID may have been another's: forget that one. It is
+ * over, so nobody holds its elements and no count is lost.
+ */
+static __always_inline int on_fork(__u32 tgid)
+{
+	int counts_err = (int)bpf_map_delete_elem(&counts, &tgid);
+	int tasks_err = (int)bpf_map_delete_elem(&tasks, &tgid);
+	struct pid_reuse *totals;
+
+	if (counts_err == -__ATLAS_ENOENT && tasks_err == -__ATLAS_ENOENT)
+		return 0;
+	totals = reuse_totals();
+	if (!totals)
+		return 0;
+	if ((!counts_err || counts_err == -__ATLAS_ENOENT) &&
+	    (!tasks_err || tasks_err == -__ATLAS_ENOENT))
+		__sync_fetch_and_add(&totals->recycled, 1);
+	else
+		__sync_fetch_and_add(&totals->merged, 1);
+	return 0;
+}
+
+/* The kernel tells before it stores the new name; it keeps 15 bytes of it. */
+static __always_inline int on_rename(__u32 tgid, const char *name)
+{
+	struct task *task = bpf_map_lookup_elem(&tasks, &tgid);
+	char comm[sizeof(task->comm)] = {};
+
+	if (!task)
+		return 0;
+	bpf_probe_read_kernel_str(comm, sizeof(comm), name);
+	/* In place: a replaced element is one that a reader can miss. */
+	__builtin_memcpy(task->comm, comm, sizeof(comm));
+	return 0;
+}
+
+SEC("tp_btf/sys_enter")
+int BPF_PROG(enter_btf, struct pt_regs *regs, long nr)
+{
+	return on_enter(nr);
+}
+
+SEC("raw_tp/sys_enter")
+int BPF_PROG(enter_raw, struct pt_regs *regs, long nr)
+{
+	return on_enter(nr);
+}
+
+SEC("tp/raw_syscalls/sys_enter")
+int enter_tp(struct trace_event_raw_sys_enter *ctx)
+{
+	return on_enter(ctx->id);
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(exit_btf, struct pt_regs *regs, long ret)
+{
+	return failed(ret) ? on_failure(atlas_syscall_nr(regs)) : 0;
+}
+
+SEC("raw_tp/sys_exit")
+int BPF_PROG(exit_raw, struct pt_regs *regs, long ret)
+{
+	return failed(ret) ? on_failure(atlas_syscall_nr(regs)) : 0;
+}
+
+SEC("tp/raw_syscalls/sys_exit")
+int exit_tp(struct trace_event_raw_sys_exit *ctx)
+{
+	return failed(ctx->ret) ? on_failure(ctx->id) : 0;
+}
+
+static __always_inline int on_fork_task(struct task_struct *child)
+{
+	__u32 pid = BPF_CORE_READ(child, pid);
+	__u32 tgid = BPF_CORE_READ(child, tgid);
+
+	return pid == tgid ? on_fork(tgid) : 0; /* else a thread */
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(fork_btf, struct task_struct *parent, struct task_struct *child)
+{
+	return on_fork_task(child);
+}
+
+SEC("raw_tp/sched_process_fork")
+int BPF_PROG(fork_raw, struct task_struct *parent, struct task_struct *child)
+{
+	return on_fork_task(child);
+}
+
+/* This one cannot tell a thread from a process. No matter: a number in use again is free of both.
+ */
+SEC("tp/sched/sched_process_fork")
+int fork_tp(struct trace_event_raw_sched_process_fork *ctx)
+{
+	return on_fork(ctx->child_pid);
+}
+
+static __always_inline int on_rename_task(struct task_struct *task, const char *name)
+{
+	__u32 pid = BPF_CORE_READ(task, pid);
+	__u32 tgid = BPF_CORE_READ(task, tgid);
+
+	return pid == tgid ? on_rename(tgid, name) : 0; /* else a thread's own name */
+}
+
+SEC("tp_btf/task_rename")
+int BPF_PROG(rename_btf, struct task_struct *task, const char *name)
+{
+	return on_rename_task(task, name);
+}
+
+SEC("raw_tp/task_rename")
+int BPF_PROG(rename_raw, struct task_struct *task, const char *name)
+{
+	return on_rename_task(task, name);
+}
+
+/* `tasks` has thread group leaders alone, so the name of another thread finds no entry. */
+SEC("tp/task/task_rename")
+int rename_tp(struct trace_event_raw_task_rename *ctx)
+{
+	return on_rename(ctx->pid, ctx->newcomm);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,79 @@
+//! What probes do alike on their way into the kernel.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use super::{AttachKind, ProbeError};
+use crate::agent;
+use crate::caps::Capability;
+use crate::error::Errno;
+
+/// Refuses at once, naming the first capability of `needs` that is missing.
+pub(super) fn require(probe: &'static str, needs: &[Capability]) -> Result<(), ProbeError> {
+    match needs.iter().copied().find(|capability| !capability.is_effective()) {
+        Some(missing) => Err(ProbeError::PermissionDenied { probe, missing }),
+        None => Ok(()),
+    }
+}
+
+/// The first of `kinds` that this kernel can do. Missing privilege is an error
+/// at once: another kind would need it as well.
+pub(super) fn first_that_works<T>(
+    probe: &'static str,
+    kinds: &[AttachKind],
+    mut attach: impl FnMut(AttachKind) -> Result<T, ProbeError>,
+) -> Result<(T, AttachKind), ProbeError> {
+    let mut tried = Vec::new();
+    for &kind in kinds {
+        let result = if kind == AttachKind::Tracepoint { tracefs() } else { Ok(()) };
+        match result.and_then(|()| attach(kind)) {
+            Ok(attached) => return Ok((attached, kind)),
+            Err(error) if kinds.len() == 1 || error.missing().is_some() => return Err(error),
+            Err(error) => {
+                log::info!("{probe} cannot be attached as {kind}: {error}");
+                tried.push((kind, Box::new(error)));
+            }
+        }
+    }
+    Err(ProbeError::NotAttached { probe, tried })
+}
+
+/// libbpf looks the numbers of classic tracepoints up in either place.
+fn tracefs() -> Result<(), ProbeError> {
+    let places = ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"];
+    // One that may not be read is there: the attempt will say so.
+    let there = |place: &str| !matches!(Path::new(place).try_exists(), Ok(false));
+    if places.into_iter().any(there) {
+        return Ok(());
+    }
+    Err(ProbeError::Unsupported {
+        what: "a classic tracepoint".into(),
+        needs: "tracefs: mount -t tracefs none /sys/kernel/tracing",
+    })
+}
+
+/// Descriptors of programs, to ask what the kernel skipped.
+#[derive(Debug, Default)]
+pub(super) struct Programs(Vec<OwnedFd>);
+
+impl Programs {
+    /// Keeps a descriptor of a loaded program. It does not keep it attached.
+    pub(super) fn keep(&mut self, program: impl AsFd) -> Result<(), ProbeError> {
+        let fd = program.as_fd().try_clone_to_owned().map_err(|error| ProbeError::Sys {
+            what: "duplicating a program's descriptor".into(),
+            errno: Errno(error.raw_os_error().unwrap_or(0)),
+        })?;
+        self.0.push(fd);
+        Ok(())
+    }
+
+    /// `recursion_misses` of all of them.
+    pub(super) fn missed(&self) -> Result<u64, ProbeError> {
+        self.0.iter().try_fold(0, |sum, program| match agent::recursion_misses(program) {
+            Ok(missed) => Ok(sum + missed),
+            Err(errno) => {
+                Err(ProbeError::Sys { what: "asking what a program missed".into(), errno })
+            }
+        })
+    }
+}

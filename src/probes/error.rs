@@ -1,0 +1,88 @@
+//! [`ProbeError`].
+
+use crate::agent::LoadError;
+use crate::caps::Capability;
+use crate::error::{Errno, Error, OpenError};
+
+use super::AttachKind;
+
+/// A probe could not be attached or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProbeError {
+    /// The process may not do this. Found before anything was loaded.
+    #[error("{probe} needs {missing}; {}", missing.advice())]
+    PermissionDenied {
+        /// The probe.
+        probe: &'static str,
+        /// The first capability that the process lacks.
+        missing: Capability,
+    },
+
+    /// An option that no probe could do.
+    #[error("{probe}: {what}")]
+    InvalidOption {
+        /// The probe.
+        probe: &'static str,
+        /// What is wrong with it.
+        what: String,
+    },
+
+    /// None of the ways to attach worked on this kernel.
+    #[error("{probe} cannot be attached here{}", list(.tried))]
+    NotAttached {
+        /// The probe.
+        probe: &'static str,
+        /// Each way that was tried, with the reason that it failed.
+        tried: Vec<(AttachKind, Box<ProbeError>)>,
+    },
+
+    /// This kernel or system lacks what a way to attach needs.
+    #[error("{what} needs {needs}")]
+    Unsupported {
+        /// What was tried.
+        what: String,
+        /// What it would take.
+        needs: &'static str,
+    },
+
+    /// The program could not be loaded or attached.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+
+    /// A map of the program is not what the probe takes it for.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+
+    /// A map could not be read.
+    #[error(transparent)]
+    Map(#[from] Error),
+
+    /// The system refused something else.
+    #[error("{what} failed: {errno}")]
+    Sys {
+        /// What was tried.
+        what: String,
+        /// What the kernel said.
+        errno: Errno,
+    },
+}
+
+fn list(tried: &[(AttachKind, Box<ProbeError>)]) -> String {
+    tried.iter().map(|(kind, error)| format!("\n  as {kind}: {error}")).collect()
+}
+
+impl ProbeError {
+    /// The capability that the process lacks, where that is the cause.
+    pub fn missing(&self) -> Option<Capability> {
+        match self {
+            Self::PermissionDenied { missing, .. }
+            | Self::Open(OpenError::PermissionDenied { missing, .. })
+            | Self::Map(Error::PermissionDenied { missing, .. }) => Some(*missing),
+            // The verifier's refusals have the same error number.
+            Self::Load(error) if error.verifier_log().is_none() => error.missing(),
+            Self::NotAttached { tried, .. } => tried.iter().find_map(|(_, error)| error.missing()),
+            _ => None,
+        }
+    }
+}

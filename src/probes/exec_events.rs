@@ -1,0 +1,512 @@
+//! [`ExecEvents`]: every exec, who and with which arguments.
+
+use std::ffi::OsStr;
+use std::mem::MaybeUninit;
+use std::ops::Deref;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
+
+use super::attach::{Programs, first_that_works, require};
+use super::clock::BootClock;
+use super::{AttachKind, Comm, Health, ProbeError};
+use crate::agent::{Attached, quietly};
+use crate::caps::Capability;
+use crate::error::Errno;
+use crate::{Pod, RingBuf};
+
+// Written by libbpf-cargo, which embeds the object file and asks libbpf for it.
+#[allow(unsafe_code, missing_docs, rustdoc::all, clippy::all, clippy::pedantic)]
+#[allow(clippy::undocumented_unsafe_blocks)]
+mod skel {
+    include!(concat!(env!("OUT_DIR"), "/exec_events.skel.rs"));
+}
+
+const NAME: &str = "exec_events";
+/// The program's own bound, `ARGS_MAX`.
+const ARGS_MAX: u32 = 16 * 1024;
+
+const ARGS_CUT: u32 = 1;
+const ARGS_UNREADABLE: u32 = 2;
+const FILENAME_UNREADABLE: u32 = 4;
+
+/// Every exec on the machine, or those of one user; also those that fail, if
+/// asked for. In the order in which they happened on each CPU.
+///
+/// Records are as long as their strings: a file name of up to 4,095 bytes and
+/// as many bytes of arguments as [`args_limit`](ExecEventsBuilder::args_limit)
+/// says. What was cut off is marked, and what found no room in the ring is
+/// counted: delivered + lost is all that happened.
+///
+/// Needs `CAP_BPF` and `CAP_PERFMON`; Linux 5.8, for failures 5.15. The failed
+/// exec of a 32-bit program is not seen on x86 and arm64.
+///
+/// ```no_run
+/// use bpf_atlas::probes::ExecEvents;
+///
+/// # fn main() -> Result<(), bpf_atlas::probes::ProbeError> {
+/// let mut execs = ExecEvents::builder().failed(true).attach()?;
+/// while execs.wait(None)? {
+///     execs.drain(|exec| println!("{} {:?} {:?}", exec.pid, exec.filename(), exec.args()))?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct ExecEvents {
+    ring: RingBuf<ExecEvent>,
+    programs: Programs,
+    kind: AttachKind,
+    failed_kind: Option<AttachKind>,
+    _attached: Attached,
+}
+
+/// Options of [`ExecEvents`].
+#[derive(Clone, Debug)]
+#[must_use = "nothing is attached before `attach`"]
+pub struct ExecEventsBuilder {
+    uid: Option<u32>,
+    failed: bool,
+    args_limit: u32,
+    ring_size: u32,
+    kind: Option<AttachKind>,
+    failed_kind: Option<AttachKind>,
+}
+
+/// The fixed part of a record: `struct exec_event` of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod)]
+#[repr(C)]
+pub struct ExecEvent {
+    /// When, in nanoseconds since boot (`CLOCK_BOOTTIME`).
+    pub time_ns: u64,
+    /// The process (thread group), as the initial PID namespace numbers it.
+    pub pid: u32,
+    /// Its parent.
+    pub ppid: u32,
+    /// The thread that called.
+    pub tid: u32,
+    /// The user, as the initial user namespace numbers it.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// 0, or the negative error number.
+    pub ret: i32,
+    flags: u32,
+    filename_len: u32,
+    args_len: u32,
+    /// Bytes of all arguments, each ended by a NUL, with those that were cut
+    /// off. Of a failed exec only what was read.
+    pub args_total: u32,
+    /// The name of the task; after a success that of the new program.
+    pub comm: Comm,
+}
+
+/// A record, decoded in the ring's own memory. Dereferences to [`ExecEvent`].
+///
+/// File name and arguments are bytes that another process chose: not always
+/// UTF-8, and not to be printed on a terminal as they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Exec<'a> {
+    event: &'a ExecEvent,
+    strings: &'a [u8],
+    clock: BootClock,
+}
+
+impl Deref for Exec<'_> {
+    type Target = ExecEvent;
+
+    fn deref(&self) -> &ExecEvent {
+        self.event
+    }
+}
+
+impl<'a> Exec<'a> {
+    /// When it happened.
+    pub fn time(&self) -> SystemTime {
+        self.clock.at(self.time_ns)
+    }
+
+    /// Why it failed; `None` for a success.
+    pub fn error(&self) -> Option<Errno> {
+        (self.ret != 0).then(|| Errno(self.ret.wrapping_neg()))
+    }
+
+    /// The file, as it was named in the call; `None` where that was not in
+    /// memory, which happens only to calls that fail.
+    pub fn filename(&self) -> Option<&'a Path> {
+        if self.flags & FILENAME_UNREADABLE != 0 {
+            return None;
+        }
+        let (filename, _) = self.split();
+        Some(Path::new(OsStr::from_bytes(filename.strip_suffix(&[0]).unwrap_or(filename))))
+    }
+
+    /// The arguments, the program's own name (`argv[0]`) first.
+    ///
+    /// If [`truncated`](Self::truncated), the last may be a part of one.
+    pub fn args(&self) -> Args<'a> {
+        let (_, args) = self.split();
+        Args { rest: args }
+    }
+
+    /// Whether there were more arguments than are here, or a longer last one.
+    pub fn truncated(&self) -> bool {
+        self.flags & (ARGS_CUT | ARGS_UNREADABLE) != 0
+    }
+
+    /// Whether arguments are missing because they were not in memory.
+    pub fn unreadable(&self) -> bool {
+        self.flags & ARGS_UNREADABLE != 0
+    }
+
+    fn split(&self) -> (&'a [u8], &'a [u8]) {
+        let all = self.strings;
+        let (filename, args) = all.split_at(all.len().min(self.filename_len as usize));
+        (filename, &args[..args.len().min(self.args_len as usize)])
+    }
+}
+
+/// The arguments of an [`Exec`].
+#[derive(Clone)]
+pub struct Args<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Args<'a> {
+    type Item = &'a OsStr;
+
+    fn next(&mut self) -> Option<&'a OsStr> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let end = self.rest.iter().position(|&byte| byte == 0);
+        let (arg, rest) = match end {
+            Some(end) => (&self.rest[..end], &self.rest[end + 1..]),
+            None => (self.rest, &[][..]),
+        };
+        self.rest = rest;
+        Some(OsStr::from_bytes(arg))
+    }
+}
+
+impl std::fmt::Debug for Args<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.clone()).finish()
+    }
+}
+
+impl Default for ExecEventsBuilder {
+    fn default() -> Self {
+        Self {
+            uid: None,
+            failed: false,
+            args_limit: 4096,
+            ring_size: 1 << 20,
+            kind: None,
+            failed_kind: None,
+        }
+    }
+}
+
+impl ExecEventsBuilder {
+    /// Only what this user executes.
+    pub fn uid(mut self, uid: u32) -> Self {
+        self.uid = Some(uid);
+        self
+    }
+
+    /// Calls that fail as well.
+    pub fn failed(mut self, yes: bool) -> Self {
+        self.failed = yes;
+        self
+    }
+
+    /// How many bytes of arguments to keep, the NUL of each included: 4,096
+    /// unless said otherwise, at most 16,384. Of a failed exec no argument is
+    /// kept past 4,095 bytes, and no more than 128 arguments.
+    pub fn args_limit(mut self, bytes: u32) -> Self {
+        self.args_limit = bytes;
+        self
+    }
+
+    /// The size of the ring in bytes, a power of two and a multiple of the
+    /// page; 1 MiB unless said otherwise. A record takes 64 bytes and its
+    /// strings.
+    pub fn ring_size(mut self, bytes: u32) -> Self {
+        self.ring_size = bytes;
+        self
+    }
+
+    /// Attaches this way or not at all. Otherwise the first of tp_btf, raw_tp
+    /// and tracepoint that this kernel has.
+    pub fn attach_kind(mut self, kind: AttachKind) -> Self {
+        self.kind = Some(kind);
+        self
+    }
+
+    /// How to see calls that fail: `Tracepoint` at the end of execve and
+    /// execveat, which is the default and needs tracefs, or `RawTracepoint` at
+    /// the end of all system calls, which is taken where that fails and costs
+    /// every one of them.
+    pub fn failed_attach_kind(mut self, kind: AttachKind) -> Self {
+        self.failed_kind = Some(kind);
+        self
+    }
+
+    /// Loads the programs and attaches them.
+    ///
+    /// # Errors
+    /// [`PermissionDenied`](ProbeError::PermissionDenied),
+    /// [`InvalidOption`](ProbeError::InvalidOption),
+    /// [`NotAttached`](ProbeError::NotAttached), and of a kind that was chosen
+    /// [`Load`](ProbeError::Load).
+    pub fn attach(self) -> Result<ExecEvents, ProbeError> {
+        use AttachKind::{RawTracepoint, TpBtf, Tracepoint};
+        self.check()?;
+        require(NAME, &[Capability::Bpf, Capability::Perfmon])?;
+        let kinds = [TpBtf, RawTracepoint, Tracepoint];
+        let kinds = self.kind.as_ref().map_or(&kinds[..], std::slice::from_ref);
+        let failed_kinds = [Tracepoint, RawTracepoint];
+        let failed_kinds =
+            self.failed_kind.as_ref().map_or(&failed_kinds[..], std::slice::from_ref);
+
+        let (probe, _) = first_that_works(NAME, kinds, |kind| {
+            if !self.failed {
+                return self.attach_as(kind, None);
+            }
+            let (probe, _) =
+                first_that_works("exec_events of calls that fail", failed_kinds, |failed| {
+                    self.attach_as(kind, Some(failed))
+                })?;
+            Ok(probe)
+        })?;
+        Ok(probe)
+    }
+
+    fn check(&self) -> Result<(), ProbeError> {
+        let refuse = |what: String| Err(ProbeError::InvalidOption { probe: NAME, what });
+        if self.args_limit > ARGS_MAX {
+            return refuse(format!(
+                "args_limit is {}; records keep at most {ARGS_MAX} bytes of arguments",
+                self.args_limit
+            ));
+        }
+        let page = page_size();
+        if !self.ring_size.is_power_of_two() || self.ring_size < page {
+            return refuse(format!(
+                "ring_size is {}; a ring's size is a power of two and a multiple of the page of \
+                 {page} bytes",
+                self.ring_size
+            ));
+        }
+        if matches!(self.kind, Some(AttachKind::XdpNative | AttachKind::XdpGeneric)) {
+            return refuse("it attaches as tp_btf, raw_tp or tracepoint".into());
+        }
+        let failed = [None, Some(AttachKind::Tracepoint), Some(AttachKind::RawTracepoint)];
+        if !failed.contains(&self.failed_kind) {
+            return refuse("calls that fail are seen by tracepoint or raw_tp".into());
+        }
+        Ok(())
+    }
+
+    fn attach_as(
+        &self,
+        kind: AttachKind,
+        failed_kind: Option<AttachKind>,
+    ) -> Result<ExecEvents, ProbeError> {
+        let mut storage = MaybeUninit::uninit();
+        let mut skel = quietly("loading exec_events", || {
+            let mut open = skel::ExecEventsSkelBuilder::default().open(&mut storage)?;
+            let rodata = open.maps.rodata_data.as_deref_mut().expect("options are read-only data");
+            rodata.args_limit = self.args_limit;
+            rodata.filter_uid = self.uid.is_some().into();
+            rodata.uid = self.uid.unwrap_or(0);
+            open.maps.events.set_max_entries(self.ring_size)?;
+
+            let progs = &mut open.progs;
+            progs.exec_btf.set_autoload(kind == AttachKind::TpBtf);
+            progs.exec_raw.set_autoload(kind == AttachKind::RawTracepoint);
+            progs.exec_tp.set_autoload(kind == AttachKind::Tracepoint);
+            let tracepoints = failed_kind == Some(AttachKind::Tracepoint);
+            progs.failed_execve_tp.set_autoload(tracepoints);
+            progs.failed_execveat_tp.set_autoload(tracepoints);
+            progs.failed_raw.set_autoload(failed_kind == Some(AttachKind::RawTracepoint));
+            open.load()
+        })?;
+
+        let mut attached = Attached::new(skel.object())?;
+        // The ring first: nothing happens before someone can read it.
+        let ring = RingBuf::open(attached.map("events")?)?
+            .with_lost(attached.map("events_lost")?)?
+            .with_tail();
+        let mut programs = Programs::default();
+        let progs = &mut skel.progs;
+        for program in [
+            &mut progs.exec_btf,
+            &mut progs.exec_raw,
+            &mut progs.exec_tp,
+            &mut progs.failed_execve_tp,
+            &mut progs.failed_execveat_tp,
+            &mut progs.failed_raw,
+        ] {
+            if program.autoload() {
+                programs.keep(&*program)?;
+                attached.add(quietly("attaching exec_events", || program.attach())?);
+            }
+        }
+        Ok(ExecEvents { ring, programs, kind, failed_kind, _attached: attached })
+    }
+}
+
+fn page_size() -> u32 {
+    let size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE);
+    size.ok().flatten().and_then(|size| u32::try_from(size).ok()).unwrap_or(4096)
+}
+
+impl ExecEvents {
+    /// Options, then [`attach`](ExecEventsBuilder::attach).
+    pub fn builder() -> ExecEventsBuilder {
+        ExecEventsBuilder::default()
+    }
+
+    /// Calls `f` for every record that was there at the call; how many there
+    /// were. Two clock readings, no other system call.
+    ///
+    /// # Errors
+    /// [`Map`](ProbeError::Map) as [`RingBuf::drain`], [`Sys`](ProbeError::Sys).
+    pub fn drain(&mut self, mut f: impl FnMut(Exec<'_>)) -> Result<usize, ProbeError> {
+        let clock = BootClock::now()?;
+        Ok(self.ring.drain_records(|event, strings| f(Exec { event, strings, clock }))?)
+    }
+
+    /// Waits until there is something to drain, at most for `timeout`; whether
+    /// there is. `None` waits without end.
+    ///
+    /// # Errors
+    /// As [`RingBuf::wait`].
+    pub fn wait(&mut self, timeout: impl Into<Option<Duration>>) -> crate::Result<bool> {
+        self.ring.wait(timeout)
+    }
+
+    /// Execs that found no room in the ring. One `BPF_MAP_LOOKUP_ELEM`.
+    ///
+    /// # Errors
+    /// As [`RingBuf::lost`].
+    pub fn lost(&self) -> crate::Result<u64> {
+        self.ring.lost()
+    }
+
+    /// The ring, for its totals and its descriptor.
+    pub fn ring(&self) -> &RingBuf<ExecEvent> {
+        &self.ring
+    }
+
+    /// How full the ring is, in bytes, and what was lost or skipped.
+    ///
+    /// # Errors
+    /// [`Map`](ProbeError::Map), [`Sys`](ProbeError::Sys).
+    pub fn health(&self) -> Result<Health, ProbeError> {
+        Ok(Health {
+            entries: self.ring.waiting() as u64,
+            capacity: self.ring.capacity() as u64,
+            lost: self.ring.lost()?,
+            missed: self.programs.missed()?,
+            ..Health::default()
+        })
+    }
+
+    /// How it is attached.
+    pub fn attach_kind(&self) -> AttachKind {
+        self.kind
+    }
+
+    /// How calls that fail are seen; `None` where they were not asked for.
+    pub fn failed_attach_kind(&self) -> Option<AttachKind> {
+        self.failed_kind
+    }
+}
+
+impl AsFd for ExecEvents {
+    /// For `epoll` or `poll`: readable while there is something to drain.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ring.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::offset_of;
+
+    use super::*;
+
+    #[test]
+    fn the_rust_type_is_the_programs() {
+        use skel::types::exec_event;
+        assert_eq!(size_of::<ExecEvent>(), size_of::<exec_event>());
+        assert_eq!(offset_of!(ExecEvent, ret), offset_of!(exec_event, ret));
+        assert_eq!(offset_of!(ExecEvent, args_total), offset_of!(exec_event, args_total));
+        assert_eq!(offset_of!(ExecEvent, comm), offset_of!(exec_event, comm));
+    }
+
+    fn event(filename_len: u32, args_len: u32, flags: u32) -> ExecEvent {
+        ExecEvent {
+            time_ns: 0,
+            pid: 1,
+            ppid: 0,
+            tid: 1,
+            uid: 0,
+            gid: 0,
+            ret: 0,
+            flags,
+            filename_len,
+            args_len,
+            args_total: args_len,
+            comm: Comm::default(),
+        }
+    }
+
+    fn args(bytes: &[u8]) -> Vec<&[u8]> {
+        Args { rest: bytes }.map(OsStr::as_bytes).collect()
+    }
+
+    #[test]
+    fn arguments_are_split_without_loss() {
+        assert_eq!(args(b""), [b""; 0]);
+        assert_eq!(args(b"\0"), [b""]);
+        assert_eq!(args(b"a\0\0\xff b\0"), [&b"a"[..], b"", b"\xff b"]);
+        assert_eq!(args(b"a\0cut"), [&b"a"[..], b"cut"]);
+    }
+
+    #[test]
+    fn a_record_that_lies_about_its_lengths_is_read_within_its_bounds() {
+        let clock = BootClock::now().unwrap();
+        for (filename_len, args_len) in [(6, 4), (60, 4), (6, 400), (u32::MAX, u32::MAX), (0, 0)] {
+            let event = event(filename_len, args_len, 0);
+            let exec = Exec { event: &event, strings: b"/bin/a\0b\0", clock };
+            let read = exec.filename().unwrap().as_os_str().len();
+            assert!(read + exec.args().map(OsStr::len).sum::<usize>() <= 9);
+        }
+        let event = event(7, 2, ARGS_CUT);
+        let exec = Exec { event: &event, strings: b"/bin/a\0b\0", clock };
+        assert_eq!(exec.filename(), Some(Path::new("/bin/a")));
+        assert_eq!(format!("{:?}", exec.args()), r#"["b"]"#);
+        assert!(exec.truncated() && !exec.unreadable() && exec.error().is_none());
+    }
+
+    #[test]
+    fn options_that_cannot_be_are_refused() {
+        let refused = |builder: ExecEventsBuilder| match builder.attach() {
+            Err(ProbeError::InvalidOption { what, .. }) => what,
+            other => panic!("{other:?}"),
+        };
+        let builder = ExecEvents::builder;
+        assert!(refused(builder().args_limit(ARGS_MAX + 1)).contains("at most 16384"));
+        assert!(refused(builder().ring_size(6000)).contains("power of two"));
+        assert!(refused(builder().ring_size(0)).contains("power of two"));
+        assert!(refused(builder().attach_kind(AttachKind::XdpNative)).contains("tp_btf"));
+        assert!(refused(builder().failed_attach_kind(AttachKind::TpBtf)).contains("raw_tp"));
+    }
+}

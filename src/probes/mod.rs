@@ -1,0 +1,92 @@
+//! Ready probes: programs that this crate brings along, and typed handles to
+//! what they count. Feature `probes` (default), which needs clang at build time.
+//!
+//! | probe | tells | attaches as | needs |
+//! |---|---|---|---|
+//! | [`PidSyscalls`] | system calls by process and by number | tp_btf, raw_tp or tracepoint | `CAP_BPF`, `CAP_PERFMON` |
+//!
+//! All of them work alike:
+//! ```no_run
+//! use bpf_atlas::probes::PidSyscalls;
+//!
+//! # fn main() -> Result<(), bpf_atlas::probes::ProbeError> {
+//! let probe = PidSyscalls::builder().failures_only(true).attach()?;
+//! std::thread::sleep(std::time::Duration::from_secs(1));
+//! for process in probe.counts()? {
+//!     println!("{} {}: {} failed calls", process.pid, process.comm, process.count);
+//! }
+//! println!("{} by {}", probe.health()?, probe.attach_kind());
+//! # Ok(())
+//! # }
+//! ```
+//! A handle is `'static` and `Send`. The program runs as long as the handle
+//! lives; dropping it detaches and frees the maps. [`Health`] says how full the
+//! main map is and what was not counted: nothing is lost in silence.
+//!
+//! Before anything is loaded the capabilities are looked at, and the first that
+//! is missing is the error. Where a kernel lacks the best way to attach, the
+//! next is taken, and `attach_kind` says which.
+
+mod attach;
+mod clock;
+mod comm;
+mod error;
+mod exec_events;
+mod health;
+mod packets;
+mod pid_syscalls;
+mod recent_ips;
+mod syscall_names;
+mod xdp;
+
+use std::fmt;
+
+pub use comm::Comm;
+pub use error::ProbeError;
+pub use exec_events::{Args, Exec, ExecEvent, ExecEvents, ExecEventsBuilder};
+pub use health::Health;
+pub use packets::{Packets, PacketsBuilder, PacketsMaps, Protocol, Traffic};
+pub use pid_syscalls::{
+    PidCount, PidReuse, PidSyscalls, PidSyscallsBuilder, PidSyscallsMaps, SyscallCount, Task,
+};
+pub use recent_ips::{
+    Peer, PeerStat, PeerTotals, Recent, RecentIps, RecentIpsBuilder, RecentIpsMaps, Sender,
+};
+pub use xdp::{Interface, XdpLink, XdpMode};
+
+/// How a probe is attached, in the kernel's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AttachKind {
+    /// `tp_btf`: a raw tracepoint whose arguments have types. Since Linux 5.5.
+    TpBtf,
+    /// `raw_tp`: a raw tracepoint. Since Linux 4.17.
+    RawTracepoint,
+    /// `tracepoint`: a classic tracepoint, which needs tracefs. The kernel skips
+    /// it on a CPU whose task is inside a map system call, the reader's own
+    /// included; [`Health::missed`] says how often.
+    Tracepoint,
+    /// XDP in the driver, before a packet gets its `sk_buff`.
+    XdpNative,
+    /// XDP behind the driver, which every interface has.
+    XdpGeneric,
+}
+
+impl fmt::Display for AttachKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::TpBtf => "tp_btf",
+            Self::RawTracepoint => "raw_tp",
+            Self::Tracepoint => "tracepoint",
+            Self::XdpNative => "xdp (native)",
+            Self::XdpGeneric => "xdp (generic)",
+        })
+    }
+}
+
+/// A handle can be kept in any struct and moved to any thread.
+const fn is_free<T: Send + 'static>() {}
+const _: () = is_free::<PidSyscalls>();
+const _: () = is_free::<Packets>();
+const _: () = is_free::<ExecEvents>();
+const _: () = is_free::<RecentIps>();
