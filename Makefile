@@ -24,11 +24,13 @@ lint:
 deps:
 	@scripts/deps.sh build test lint
 
-bench: deps
-	cargo bench
+bench:
+	@scripts/deps.sh build
+	cargo bench --bench '*'
 
-bench-quick: deps
-	cargo bench -- --quick
+bench-quick:
+	@scripts/deps.sh build
+	cargo bench --bench '*' -- --quick
 
 clean:
 	cargo clean

@@ -11,8 +11,13 @@ for type; do
     bpf) at=/sys/fs/bpf ;;
     *) die "scripts/mounts.sh knows tracefs and bpf, not $type." ;;
     esac
-    if ! grep -q "^[^ ]* $at $type " /proc/mounts; then
-        say "Mounting $type on $at."
-        as_root mount -t "$type" "$type" "$at" || say "$type could not be mounted on $at."
+    if grep -q "^[^ ]* $at $type " /proc/mounts; then
+        continue
     fi
+    if [ "$(id -u)" -ne 0 ] && ! have sudo; then
+        say "$type is not mounted on $at: mounting it takes root, and sudo was not found."
+        continue
+    fi
+    say "Mounting $type on $at."
+    as_root mount -t "$type" "$type" "$at" || say "$type could not be mounted on $at."
 done

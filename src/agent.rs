@@ -17,7 +17,7 @@ use libbpf_rs::{Link, MapCore, Object, ObjectBuilder, OpenObject, PrintLevel, Xd
 
 use crate::caps::Capability;
 use crate::error::{Errno, OpenError};
-use crate::raw::RawMap;
+use crate::raw::{MapName, RawMap};
 use crate::sys::{prog, xdp};
 
 /// A BPF object could not be opened, loaded or attached.
@@ -49,7 +49,11 @@ impl LoadError {
             return None;
         }
         let wanted = [Capability::Bpf, Capability::Perfmon, Capability::NetAdmin];
-        Some(Capability::first_missing(&wanted))
+        match Capability::first_missing(&wanted) {
+            // The verifier refuses what it does not like with EACCES too.
+            Capability::Policy if self.verifier_log().is_some() => None,
+            missing => Some(missing),
+        }
     }
 
     /// The verifier's verdict: its last line that is no statistics.
@@ -68,7 +72,9 @@ impl fmt::Display for LoadError {
         if let Some(missing) = self.missing() {
             return write!(f, "; it needs {missing}: {}", missing.advice());
         }
-        let told = self.log.lines().rfind(|line| line.starts_with("libbpf: "));
+        // The first thing it complained of is the cause, the rest are consequences.
+        let causes = |line: &&str| line.starts_with("libbpf: ") && !line.contains("Retrying");
+        let told = self.log.lines().find(causes);
         match told {
             Some(line) => write!(f, "; {line}"),
             None => Ok(()),
@@ -111,7 +117,7 @@ fn catch(level: PrintLevel, message: String) {
 /// begins the error's message, as in `loading flows`.
 ///
 /// The callback of libbpf is one for the whole process and is put back after;
-/// calls take turns.
+/// threads take turns. Calls can be nested.
 ///
 /// # Errors
 /// The error of `f`, with what libbpf said.
@@ -119,6 +125,13 @@ pub fn quietly<T>(
     what: impl Into<String>,
     f: impl FnOnce() -> libbpf_rs::Result<T>,
 ) -> Result<T, LoadError> {
+    if let Some(start) = CAUGHT.with_borrow(|caught| caught.as_ref().map(String::len)) {
+        // Within another call: it is this thread's turn, and caught already.
+        return f().map_err(|source| {
+            let log = CAUGHT.with_borrow(|caught| caught.as_ref().map(|log| log[start..].into()));
+            LoadError { what: what.into(), source, log: log.unwrap_or_default() }
+        });
+    }
     let _turn = PRINTING.lock().unwrap_or_else(PoisonError::into_inner);
     let _restore = Restore(libbpf_rs::set_print(Some((
         if log::log_enabled!(target: "libbpf", log::Level::Trace) {
@@ -217,19 +230,24 @@ pub fn attach_xdp(program: impl AsFd, ifindex: u32, flags: XdpFlags) -> Result<O
 #[derive(Debug, Default)]
 pub struct Attached {
     links: Vec<Link>,
-    maps: BTreeMap<String, RawMap>,
+    /// `None` for a map that is not in the kernel (autocreate off).
+    maps: BTreeMap<String, Option<RawMap>>,
 }
 
 impl Attached {
     /// Takes a handle of every map of a loaded object (of a skeleton:
-    /// `skel.object()`), and no links yet.
+    /// `skel.object()`) that is in the kernel, and no links yet.
     ///
     /// # Errors
     /// As [`RawMap::open`].
     pub fn new(object: &Object) -> Result<Self, OpenError> {
         let mut maps = BTreeMap::new();
         for map in object.maps() {
-            maps.insert(map.name().to_string_lossy().into_owned(), RawMap::open(&map)?);
+            let raw = match RawMap::open(&map) {
+                Err(OpenError::NotLoaded { .. }) => None,
+                result => Some(result?),
+            };
+            maps.insert(map.name().to_string_lossy().into_owned(), raw);
         }
         Ok(Self { links: Vec::new(), maps })
     }
@@ -242,13 +260,15 @@ impl Attached {
     /// The map that the C source calls `name`.
     ///
     /// # Errors
-    /// [`OpenError::NotFound`], which lists the maps there are.
+    /// [`OpenError::NotFound`], which lists the maps there are;
+    /// [`OpenError::NotLoaded`] for one with autocreate off.
     pub fn map(&self, name: &str) -> Result<&RawMap, OpenError> {
-        self.maps.get(name).ok_or_else(|| {
+        let Some(map) = self.maps.get(name) else {
             let known: Vec<_> = self.maps.keys().map(String::as_str).collect();
             let what = format!("map `{name}` in this object (it has {})", known.join(", "));
-            OpenError::NotFound { what }
-        })
+            return Err(OpenError::NotFound { what });
+        };
+        map.as_ref().ok_or_else(|| OpenError::NotLoaded { map: MapName::from_text(name) })
     }
 
     /// The links.

@@ -73,7 +73,7 @@ impl Capability {
                 "run it with sudo, or in a systemd unit AmbientCapabilities=CAP_SYS_ADMIN"
             }
             Self::Policy => {
-                "the process has the capabilities: look at the pin's permissions, at a security \
+                "it is not for want of a capability: look at the pin's permissions, at a security \
                  module (audit log) and at kernel lockdown (/sys/kernel/security/lockdown)"
             }
         }

@@ -30,6 +30,9 @@ use crate::sys::pod::raw;
 const DEFAULT_BATCH: usize = 4096;
 /// Buffers of the default batch stay under this, unless an entry is larger.
 const DEFAULT_BYTES: usize = 2 << 20;
+/// And those of a user's batch size under this: a map that is nearly empty may
+/// have room for more than the machine has memory.
+const MOST_BYTES: usize = 256 << 20;
 /// Buffers larger than this are not kept from one walk to the next.
 const KEPT_BYTES: usize = 4 << 20;
 /// Commands in a row that may fail for want of a lock or memory.
@@ -154,7 +157,7 @@ impl<M: Commands> Cursor<M> {
         let most =
             (shape.max_entries as usize).saturating_add(64 + shape.max_entries as usize / 16);
         let wanted = match batch {
-            Some(batch) => batch as usize,
+            Some(batch) => (batch as usize).min((MOST_BYTES / entry.max(1)).max(1)),
             None => DEFAULT_BATCH.min((DEFAULT_BYTES / entry.max(1)).max(16)),
         };
         Self {

@@ -176,7 +176,7 @@ pub enum Error {
 
     /// The map's lock, or memory for an element, was not to be had, also after
     /// retries (`EBUSY`, `EDEADLK`, `ETIMEDOUT`, `ENOMEM`, `EAGAIN`).
-    #[error("{op} on map `{map}` kept failing for want of a lock or memory ({errno}); try again")]
+    #[error("{op} on map `{map}` {} ({errno})", busy(.op))]
     Busy {
         /// The map.
         map: MapName,
@@ -278,6 +278,13 @@ pub enum Error {
         /// What the kernel said.
         errno: Errno,
     },
+}
+
+fn busy(op: &Op) -> &'static str {
+    match op {
+        Op::Freeze => "is refused while its memory is mapped for writing; drop its MappedArray",
+        _ => "kept failing for want of a lock or memory; try again",
+    }
 }
 
 impl Error {

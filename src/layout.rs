@@ -53,6 +53,8 @@ pub enum LayoutKind {
         /// The fields in order of their offsets.
         fields: &'static [Field],
     },
+    /// The bytes of a C `union`.
+    Union,
     /// Bytes of which nothing more is known.
     Opaque,
 }
@@ -104,6 +106,11 @@ impl Layout {
         fields: &'static [Field],
     ) -> Self {
         Self { name, size, align, kind: LayoutKind::Struct { fields } }
+    }
+
+    /// The bytes of a C `union`.
+    pub const fn union(name: &'static str, size: usize, align: usize) -> Self {
+        Self { name, size, align, kind: LayoutKind::Union }
     }
 
     /// Bytes of which only the size is known.

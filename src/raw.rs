@@ -104,18 +104,7 @@ impl RawMap {
     pub fn open_pinned(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let path = path.as_ref();
         let what = format!("the pin {}", path.display());
-        let fd = match bpf::obj_get(&c_path(path)?) {
-            Ok(fd) => fd,
-            Err(Errno::NOENT) => return Err(OpenError::NotFound { what }),
-            Err(errno @ (Errno::PERM | Errno::ACCES)) if !path.is_file() || is_bpffs(path) => {
-                return Err(open_denied(what, Op::ObjGet, errno, &[Capability::Bpf]));
-            }
-            Err(errno) if path.exists() && !is_bpffs(path) => {
-                let found = format!("a file outside the BPF file system ({errno})");
-                return Err(OpenError::NotAMap { what, found });
-            }
-            Err(errno) => return Err(OpenError::Sys { what, op: Op::ObjGet, errno }),
-        };
+        let fd = bpf::obj_get(&c_path(path)?).map_err(|errno| no_pin(path, &what, errno))?;
         Self::from_fd(fd, &what)
     }
 
@@ -136,7 +125,7 @@ impl RawMap {
 
     /// Creates a map, without BTF.
     pub(crate) fn create(spec: &Spec<'_>) -> Result<Self, OpenError> {
-        let what = format!("creating the {} `{}`", spec.kind, spec.name);
+        let what = format!("creating the {} `{}`", spec.kind, spec.name.escape_debug());
         let refuse = |why: &str| Err(OpenError::InvalidArgument { what: format!("{what}: {why}") });
         if spec.max_entries == 0 {
             return refuse("max_entries is 0; a map needs room for one entry at least");
@@ -472,6 +461,26 @@ fn open_denied(what: String, op: Op, errno: Errno, wanted: &[Capability]) -> Ope
         return OpenError::PermissionDenied { what, missing: Capability::first_missing(wanted) };
     }
     OpenError::Sys { what, op, errno }
+}
+
+/// Why nothing was opened at `path`, which is `what`.
+fn no_pin(path: &Path, what: &str, errno: Errno) -> OpenError {
+    let what = what.into();
+    if errno == Errno::NOENT {
+        return OpenError::NotFound { what };
+    }
+    // The kernel answers EACCES to what is no pin, as to a pin of somebody else.
+    let found = match path.metadata() {
+        Ok(_) if !is_bpffs(path) => Some(format!("a file outside the BPF file system ({errno})")),
+        Ok(file) if file.is_dir() => Some("a folder".into()),
+        _ => None,
+    };
+    if let Some(found) = found {
+        return OpenError::NotAMap { what, found };
+    }
+    // The permissions of a file are no matter of BPF's capabilities.
+    let wanted: &[_] = if errno == Errno::ACCES { &[] } else { &[Capability::Bpf] };
+    open_denied(what, Op::ObjGet, errno, wanted)
 }
 
 fn is_bpffs(path: &Path) -> bool {

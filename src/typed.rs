@@ -40,6 +40,8 @@ impl Mode {
 
 /// Writes of a batch command.
 const WRITE_BATCH: usize = 1024;
+/// Bytes of values that are enough for a batch, where values are large.
+const WRITE_BYTES: usize = 4 << 20;
 /// A command is tried so often when a lock or memory is not to be had.
 const TRIES: u32 = 32;
 
@@ -438,7 +440,8 @@ impl<'a, K: Pod, V: Pod> WriteBatch<'a, K, V> {
             return Err(self.map.partial(Op::UpdateBatch, self.done, error));
         }
         self.keys.push(key);
-        if self.keys.len() == WRITE_BATCH { self.send() } else { Ok(()) }
+        let enough = self.keys.len() == WRITE_BATCH || self.values.len() >= WRITE_BYTES;
+        if enough { self.send() } else { Ok(()) }
     }
 
     fn finish(mut self) -> Result<usize> {

@@ -169,7 +169,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "unknown_word",
         "#[derive(Clone, Copy, Pod)] #[repr(C)]\n#[pod(/*here*/krate = \"x\")]\n\
          pub struct Stat(u8);",
-        "`#[pod(crate = \"path::to::bpf_atlas\")]` is all that `pod` takes",
+        "`#[pod(crate = \"path::to::bpf_atlas\")]` and `#[pod(union)]` are all that `pod` takes",
     ),
     (
         "unknown_rule",

@@ -37,6 +37,9 @@ fn main() {
     }
     let os = env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
     if os != "linux" && os != "android" {
+        if is_for_the_host() && may_be_a_cross_build() {
+            return;
+        }
         println!(
             "cargo::error=bpf-atlas builds for Linux alone, since eBPF is part of the Linux \
              kernel, and this build is for {os}"
@@ -117,20 +120,24 @@ fn check_libbpf_build() -> Vec<Missing> {
 /// Whether libbpf will be compiled for the machine that builds, for certain: the compiler and the
 /// headers of a cross build are the business of whoever set it up.
 fn libbpf_is_for_this_machine() -> bool {
+    // libbpf-cargo runs here whatever the target.
+    let for_libbpf_cargo = env::var_os("CARGO_FEATURE_CLANG").is_some();
+    is_for_the_host() && (for_libbpf_cargo || !may_be_a_cross_build())
+}
+
+fn is_for_the_host() -> bool {
+    env::var_os("TARGET") == env::var_os("HOST")
+}
+
+/// As a build dependency this script is told of its host alone. But cargo has made a folder for the
+/// artifacts of another target, and marks those as it marks the one they are all in.
+fn may_be_a_cross_build() -> bool {
     let host = env::var_os("HOST").unwrap_or_default();
-    if env::var_os("TARGET") != Some(host.clone()) {
-        return false;
-    }
-    if env::var_os("CARGO_FEATURE_CLANG").is_some() {
-        return true; // for libbpf-cargo, which runs here whatever the target
-    }
-    // As a build dependency this script is told of its host alone. But cargo has made a folder for
-    // the artifacts of another target, and marks those as it marks the one they are all in.
     let is_marked = |dir: &Path| dir.join("CACHEDIR.TAG").exists();
     let out_dir = scratch("");
-    let Some(target_dir) = out_dir.ancestors().find(|dir| is_marked(dir)) else { return false };
-    let Ok(entries) = target_dir.read_dir() else { return false };
-    !entries.flatten().any(|entry| {
+    let Some(target_dir) = out_dir.ancestors().find(|dir| is_marked(dir)) else { return true };
+    let Ok(entries) = target_dir.read_dir() else { return true };
+    entries.flatten().any(|entry| {
         let name = entry.file_name();
         name != host && name.to_string_lossy().contains("-linux") && is_marked(&entry.path())
     })

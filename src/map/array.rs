@@ -114,7 +114,8 @@ impl<V: Pod> Array<V> {
     ///
     /// # Errors
     /// [`Unsupported`](Error::Unsupported) without that flag,
-    /// [`Sys`](Error::Sys). A map that is frozen, or open for reading only, is
+    /// [`ReadOnly`](Error::ReadOnly) or [`WriteOnly`](Error::WriteOnly) through
+    /// a descriptor that is one of these, [`Sys`](Error::Sys). A frozen map is
     /// mapped for reading only.
     pub fn mapped(&self) -> Result<MappedArray<V>>
     where

@@ -96,9 +96,9 @@ macro_rules! map_kind {
                 Ok(Self { typed })
             }
 
-            /// The same map, walked with batches of `entries` instead of a size
-            /// chosen by measurement. It changes speed and memory, never what a
-            /// walk finds.
+            /// The same map, walked with batches of `entries`, or as many as fit
+            /// in 256 MiB, instead of a size chosen by measurement. It changes
+            /// speed and memory, never what a walk finds.
             ///
             /// # Errors
             /// [`InvalidArgument`](crate::Error::InvalidArgument) for 0.

@@ -33,7 +33,6 @@ pub struct MappedArray<V> {
     memory: Mapped,
     name: MapName,
     len: u32,
-    because: ReadOnlyBecause,
     values: PhantomData<fn() -> V>,
 }
 
@@ -52,14 +51,15 @@ impl<V: Atomic> MappedArray<V> {
         let bytes = (len as usize * stride::<V>()).next_multiple_of(page_size());
         let fd = std::os::fd::AsFd::as_fd(map);
         let memory = match Mapping::new(fd, 0, bytes, true) {
-            // Frozen, or a read-only descriptor.
-            Err(Errno::PERM | Errno::ACCES) => Mapping::new(fd, 0, bytes, false),
+            // A frozen map can be mapped for reading. Through a read-only
+            // descriptor the kernel maps nothing; why is in its first answer.
+            Err(errno @ (Errno::PERM | Errno::ACCES)) => {
+                Mapping::new(fd, 0, bytes, false).map_err(|_| errno)
+            }
             result => result,
         };
         let memory = memory.map_err(|errno| map.explain(Op::Mmap, errno))?;
-        let frozen = !memory.is_writable() && map.info().frozen;
-        let because = if frozen { ReadOnlyBecause::Frozen } else { ReadOnlyBecause::Descriptor };
-        Ok(Self { memory: Mapped(memory), name, len, because, values: PhantomData })
+        Ok(Self { memory: Mapped(memory), name, len, values: PhantomData })
     }
 
     /// How many values there are.
@@ -80,7 +80,7 @@ impl<V: Atomic> MappedArray<V> {
         if self.memory.0.is_writable() {
             return Ok(());
         }
-        Err(Error::ReadOnly { map: self.name, because: self.because })
+        Err(Error::ReadOnly { map: self.name, because: ReadOnlyBecause::Frozen })
     }
 
     /// The value at `index`: one atomic load.

@@ -77,3 +77,48 @@ impl Programs {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use AttachKind::{RawTracepoint, TpBtf, Tracepoint};
+
+    fn lacking() -> ProbeError {
+        ProbeError::Unsupported { what: "this".into(), needs: "that" }
+    }
+
+    #[test]
+    fn the_first_kind_that_the_kernel_has_is_taken() {
+        let mut asked = Vec::new();
+        let result = first_that_works("probe", &[TpBtf, RawTracepoint, Tracepoint], |kind| {
+            asked.push(kind);
+            if kind == TpBtf { Err(lacking()) } else { Ok(7) }
+        });
+        assert_eq!(result.unwrap(), (7, RawTracepoint));
+        assert_eq!(asked, [TpBtf, RawTracepoint]);
+    }
+
+    #[test]
+    fn where_none_works_each_reason_is_told_once() {
+        let result = first_that_works::<()>("probe", &[TpBtf, RawTracepoint], |_| Err(lacking()));
+        let text = result.unwrap_err().to_string();
+        assert_eq!(text, "probe cannot be attached here\n  as tp_btf, raw_tp: this needs that");
+    }
+
+    #[test]
+    fn g9_a_missing_capability_is_told_at_once_and_not_tried_around() {
+        let missing = Capability::Perfmon;
+        let mut asked = 0;
+        let result = first_that_works::<()>("probe", &[TpBtf, RawTracepoint], |_| {
+            asked += 1;
+            Err(ProbeError::PermissionDenied { probe: "probe", missing })
+        });
+        assert_eq!((asked, result.unwrap_err().missing()), (1, Some(missing)));
+    }
+
+    #[test]
+    fn a_kind_that_was_chosen_fails_with_its_own_reason() {
+        let result = first_that_works::<()>("probe", &[TpBtf], |_| Err(lacking()));
+        assert!(matches!(result, Err(ProbeError::Unsupported { .. })));
+    }
+}

@@ -68,8 +68,17 @@ pub enum ProbeError {
     },
 }
 
+/// A line for each reason, with the ways that it kept from working.
 fn list(tried: &[(AttachKind, Box<ProbeError>)]) -> String {
-    tried.iter().map(|(kind, error)| format!("\n  as {kind}: {error}")).collect()
+    let mut lines: Vec<(String, String)> = Vec::new();
+    for (kind, error) in tried {
+        let why = error.to_string();
+        match lines.last_mut() {
+            Some((kinds, last)) if *last == why => *kinds += &format!(", {kind}"),
+            _ => lines.push((kind.to_string(), why)),
+        }
+    }
+    lines.iter().map(|(kinds, why)| format!("\n  as {kinds}: {why}")).collect()
 }
 
 impl ProbeError {

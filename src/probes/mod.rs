@@ -4,6 +4,9 @@
 //! | probe | tells | attaches as | needs |
 //! |---|---|---|---|
 //! | [`PidSyscalls`] | system calls by process and by number | tp_btf, raw_tp or tracepoint | `CAP_BPF`, `CAP_PERFMON` |
+//! | [`Packets`] | what an interface receives, by protocol | XDP, native or generic | `CAP_BPF`, `CAP_PERFMON`, `CAP_NET_ADMIN` |
+//! | [`ExecEvents`] | every exec, with file and arguments | tp_btf, raw_tp or tracepoint | `CAP_BPF`, `CAP_PERFMON` |
+//! | [`RecentIps`] | who sent to an interface of late | XDP, native or generic | `CAP_BPF`, `CAP_PERFMON`, `CAP_NET_ADMIN` |
 //!
 //! All of them work alike:
 //! ```no_run
@@ -31,6 +34,7 @@ mod attach;
 mod clock;
 mod comm;
 mod error;
+mod exec;
 mod exec_events;
 mod health;
 mod packets;
@@ -43,7 +47,8 @@ use std::fmt;
 
 pub use comm::Comm;
 pub use error::ProbeError;
-pub use exec_events::{Args, Exec, ExecEvent, ExecEvents, ExecEventsBuilder};
+pub use exec::{Args, Exec, ExecEvent};
+pub use exec_events::{ExecEvents, ExecEventsBuilder};
 pub use health::Health;
 pub use packets::{Packets, PacketsBuilder, PacketsMaps, Protocol, Traffic};
 pub use pid_syscalls::{

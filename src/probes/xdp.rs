@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use libbpf_rs::query::{LinkInfo, LinkTypeInfo};
 use libbpf_rs::{OpenObject, XdpFlags};
+use nix::ifaddrs::getifaddrs;
 use nix::net::if_::{if_indextoname, if_nametoindex};
 
 use super::attach::first_that_works;
@@ -82,22 +83,41 @@ impl fmt::Display for Interface {
 impl Interface {
     /// Looks it up, in the network namespace of this thread.
     fn resolve(&self, probe: &'static str) -> Result<Found, ProbeError> {
-        let found = match self {
-            Self::Name(name) => {
-                if_nametoindex(name.as_str()).map(|index| Found { index, name: name.clone() })
-            }
-            Self::Index(index) => match if_indextoname(*index) {
-                // nix 0.31 takes the null pointer of a failure for a success.
-                Ok(name) if name.is_empty() => Err(nix::errno::Errno::ENXIO),
-                Ok(name) => Ok(Found { index: *index, name: name.to_string_lossy().into() }),
-                Err(errno) => Err(errno),
-            },
+        let index = match self {
+            Self::Name(name) => if_nametoindex(name.as_str()).ok(),
+            Self::Index(index) => Some(*index),
         };
-        found.map_err(|_| ProbeError::InvalidOption {
+        // A name can be an alternative one; this gives the first.
+        let found = index.and_then(|index| {
+            let name = if_indextoname(index).ok()?.to_string_lossy().into_owned();
+            // nix 0.31 takes the null pointer of a failure for a success.
+            (!name.is_empty()).then_some(Found { index, name })
+        });
+        let found = found.ok_or_else(|| ProbeError::InvalidOption {
             probe,
             what: format!("there is no interface {self} in this network namespace"),
-        })
+        })?;
+        if !has_ethernet_frames(&found.name) {
+            return Err(ProbeError::Unsupported {
+                what: format!("{probe} on {}", found.name),
+                needs: "an interface with Ethernet headers, unlike most tunnels",
+            });
+        }
+        Ok(found)
     }
+}
+
+/// Whether packets of the interface begin with an Ethernet header, as the
+/// programs expect. Taken for granted where the system does not tell.
+fn has_ethernet_frames(name: &str) -> bool {
+    // ARPHRD_ETHER and ARPHRD_LOOPBACK of <linux/if_arp.h>.
+    const ETHERNET: [u16; 2] = [1, 772];
+    let Ok(mut addresses) = getifaddrs() else { return true };
+    addresses.any(|address| {
+        // An interface without headers has no link address at all.
+        let link = address.address.as_ref().and_then(|address| address.as_link_addr());
+        address.interface_name == name && link.is_some_and(|link| ETHERNET.contains(&link.hatype()))
+    })
 }
 
 struct Found {

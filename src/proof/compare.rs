@@ -292,6 +292,8 @@ impl Comparison<'_> {
         let by_size = (!same_size).then_some("size differs");
         Ok(match (&of.kind, &layout.kind) {
             (_, LayoutKind::Opaque) => by_size,
+            (_, LayoutKind::Union) if self.is_union(id, depth)? => by_size,
+            (_, LayoutKind::Union) => Some("a union in Rust"),
             (Kind::Array { element, len }, LayoutKind::Array { element: rust, len: n }) => {
                 if *len as usize == *n {
                     self.differs(*element, rust, depth + 1)?
@@ -364,7 +366,7 @@ fn is_bytes(layout: &Layout) -> bool {
         LayoutKind::Array { element, .. } => {
             matches!(element.kind, LayoutKind::Int { .. }) && element.size == 1
         }
-        LayoutKind::Opaque => true,
+        LayoutKind::Opaque | LayoutKind::Union => true,
         _ => false,
     }
 }

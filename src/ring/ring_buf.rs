@@ -221,6 +221,10 @@ impl<E: Pod> RingBuf<E> {
     /// As [`drain`](Self::drain).
     pub fn drain_records(&mut self, mut f: impl FnMut(&E, &[u8])) -> Result<usize> {
         self.consume();
+        if self.reader.waiting() > self.capacity() {
+            // Corrupt, and `peek` says how; the loop below would take it for the end.
+            self.peek()?;
+        }
         let end = self.reader.end();
         let mut batch = Batch { ring: self, held: 0 };
         let mut count = 0;

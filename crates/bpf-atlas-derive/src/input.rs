@@ -19,6 +19,8 @@ pub struct Input<'a> {
     pub fields: Vec<Field<'a>>,
     /// The path of the library.
     pub krate: TokenStream,
+    /// Whether the struct holds the bytes of a C union.
+    pub union: bool,
 }
 
 pub struct Field<'a> {
@@ -55,12 +57,14 @@ impl<'a> Input<'a> {
                 ),
             ));
         }
+        let (krate, union) = options(&input.attrs)?;
         Ok(Self {
             ident: &input.ident,
             name: input.ident.unraw().to_string(),
             attrs: &input.attrs,
             fields: fields(&data.fields, &input.ident)?,
-            krate: library(&input.attrs)?,
+            krate,
+            union,
         })
     }
 }
@@ -103,15 +107,10 @@ fn fields<'a>(fields: &'a Fields, owner: &Ident) -> Result<Vec<Field<'a>>> {
         .iter()
         .zip(fields.members())
         .map(|(field, member)| {
-            if let Some(attr) = field.attrs.iter().find(|attr| attr.path().is_ident("pod")) {
-                return Err(Error::new_spanned(
-                    attr,
-                    "`#[pod(crate = \"…\")]` goes on the struct, not on a field",
-                ));
-            }
-            let name = match &member {
-                Member::Named(ident) => ident.unraw().to_string(),
-                Member::Unnamed(index) => index.index.to_string(),
+            let name = match (c_name(&field.attrs)?, &member) {
+                (Some(name), _) => name,
+                (None, Member::Named(ident)) => ident.unraw().to_string(),
+                (None, Member::Unnamed(index)) => index.index.to_string(),
             };
             let tokens = without_self(field.ty.to_token_stream(), owner);
             Ok(Field { member, name, ty: &field.ty, tokens, attrs: &field.attrs })
@@ -222,15 +221,44 @@ fn each_word(attr: &Attribute, mut f: impl FnMut(&str, Option<usize>)) -> Result
     })
 }
 
-/// `#[pod(crate = "path")]`, or `::bpf_atlas`.
-fn library(attrs: &[Attribute]) -> Result<TokenStream> {
-    const ONLY: &str = "`#[pod(crate = \"path::to::bpf_atlas\")]` is all that `pod` takes";
+/// `#[pod(name = "self")]` on a field: what C calls it, where Rust cannot.
+fn c_name(attrs: &[Attribute]) -> Result<Option<String>> {
+    const ONLY: &str = "on a field `pod` takes its name in C alone, `#[pod(name = \"…\")]`";
     let mut found = None;
     for attr in attrs.iter().filter(|attr| attr.path().is_ident("pod")) {
         if attr.meta.require_list().map_or(true, |list| list.tokens.is_empty()) {
             return Err(Error::new_spanned(attr, ONLY));
         }
         attr.parse_nested_meta(|meta| {
+            if meta.path.is_ident("crate") {
+                let text = "`#[pod(crate = \"…\")]` goes on the struct, not on a field";
+                return Err(Error::new_spanned(attr, text));
+            }
+            if !meta.path.is_ident("name") {
+                return Err(meta.error(ONLY));
+            }
+            found = Some(meta.value()?.parse::<LitStr>()?.value());
+            Ok(())
+        })?;
+    }
+    Ok(found)
+}
+
+/// `#[pod(crate = "path")]`, or `::bpf_atlas`; and whether `#[pod(union)]`.
+fn options(attrs: &[Attribute]) -> Result<(TokenStream, bool)> {
+    const ONLY: &str = "`#[pod(crate = \"path::to::bpf_atlas\")]` and `#[pod(union)]` are all that \
+                        `pod` takes";
+    let mut found = None;
+    let mut union = false;
+    for attr in attrs.iter().filter(|attr| attr.path().is_ident("pod")) {
+        if attr.meta.require_list().map_or(true, |list| list.tokens.is_empty()) {
+            return Err(Error::new_spanned(attr, ONLY));
+        }
+        attr.parse_nested_meta(|meta| {
+            if meta.path.is_ident("union") {
+                union = true;
+                return Ok(());
+            }
             if !meta.path.is_ident("crate") {
                 return Err(meta.error(ONLY));
             }
@@ -240,5 +268,5 @@ fn library(attrs: &[Attribute]) -> Result<TokenStream> {
             Ok(())
         })?;
     }
-    Ok(found.unwrap_or_else(|| quote!(::bpf_atlas)))
+    Ok((found.unwrap_or_else(|| quote!(::bpf_atlas)), union))
 }

@@ -55,6 +55,16 @@ use syn::{DeriveInput, parse_macro_input};
 /// it says where, on the struct: `#[pod(crate = "my_agent::bpf_atlas")]`. The
 /// path is given as it is written at the struct, and holds for
 /// `#[derive(Accumulate)]` too.
+///
+/// # `#[pod(name = "self")]` on a field
+///
+/// What C calls the field, where Rust cannot: the name that `LAYOUT` gives.
+/// Raw identifiers need none: `r#type` is `type`.
+///
+/// # `#[pod(union)]`
+///
+/// On a `#[repr(transparent)]` struct around one array of unsigned integers:
+/// it holds the bytes of a C union, and stands for no struct of that size.
 #[proc_macro_derive(Pod, attributes(pod))]
 pub fn derive_pod(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);

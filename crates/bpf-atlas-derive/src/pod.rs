@@ -1,8 +1,8 @@
 //! `#[derive(Pod)]`.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{quote, quote_spanned};
-use syn::{DeriveInput, Error, Member, Result};
+use quote::{ToTokens as _, quote, quote_spanned};
+use syn::{DeriveInput, Error, Member, Result, Type};
 
 use crate::input::{self, Field, Input, Repr, at};
 use crate::refuse;
@@ -27,6 +27,8 @@ pub fn expand(derive: &DeriveInput) -> Result<TokenStream> {
     }
 
     let (layout, align) = match repr {
+        Repr::Transparent if input.union => (union(&input)?, 1),
+        Repr::C { .. } if input.union => return Err(not_bytes(&input)),
         Repr::C { align } => (structure(&input), align),
         Repr::Transparent => {
             let (inner, krate) = (&input.fields[0].tokens, &input.krate);
@@ -95,6 +97,37 @@ fn structure(input: &Input) -> TokenStream {
             const { &[#(#fields),*] },
         )
     }
+}
+
+/// The value of `LAYOUT` for what holds the bytes of a C union.
+fn union(input: &Input) -> Result<TokenStream> {
+    // Anything but an array of integers could have fields of its own.
+    let bytes = match input.fields[0].ty {
+        Type::Array(array) => {
+            let element = array.elem.to_token_stream().to_string();
+            ["u8", "u16", "u32", "u64", "u128"].contains(&element.as_str())
+        }
+        _ => false,
+    };
+    if !bytes {
+        return Err(not_bytes(input));
+    }
+    let Input { ident, name, krate, .. } = input;
+    Ok(quote! {
+        #krate::Layout::union(
+            #name,
+            ::core::mem::size_of::<#ident>(),
+            ::core::mem::align_of::<#ident>(),
+        )
+    })
+}
+
+fn not_bytes(input: &Input) -> Error {
+    Error::new_spanned(
+        input.ident,
+        "`#[pod(union)]` is for the bytes of a C union: `#[repr(transparent)]` around one array of \
+         unsigned integers, `[u32; N]`, whose element has the union's alignment",
+    )
 }
 
 /// Constants that fail to compile if the struct has padding, no byte at all,

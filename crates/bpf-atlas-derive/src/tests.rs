@@ -282,7 +282,7 @@ fn the_library_may_be_elsewhere() {
 
 #[test]
 fn unknown_words_for_pod_are_refused() {
-    let only = "`#[pod(crate = \"path::to::bpf_atlas\")]` is all that `pod` takes";
+    let only = "`#[pod(crate = \"path::to::bpf_atlas\")]` and `#[pod(union)]` are all that `pod` takes";
     for derive in [pod::expand as Derive, accumulate::expand] {
         for (attribute, culprit, message) in [
             ("#[pod(krate = \"x\")]", "krate", only),
@@ -299,6 +299,40 @@ fn unknown_words_for_pod_are_refused() {
             "#[repr(C)] struct S(#[pod(crate = \"x\")] u8);",
             "#[pod(crate = \"x\")]",
             "`#[pod(crate = \"…\")]` goes on the struct, not on a field",
+        );
+        refused_once(
+            derive,
+            "#[repr(C)] struct S { #[pod(nam = \"x\")] a: u8 }",
+            "nam",
+            "on a field `pod` takes its name in C alone, `#[pod(name = \"…\")]`",
+        );
+    }
+}
+
+#[test]
+fn a_field_keeps_the_name_it_has_in_c() {
+    let source = "#[repr(C)] struct S { #[pod(name = \"self\")] self_: u8, r#type: u8 }";
+    let tokens = expand(pod::expand, source).to_string();
+    assert!(tokens.contains("Field :: new (\"self\" ,"), "{tokens}");
+    assert!(tokens.contains("Field :: new (\"type\" ,"), "{tokens}");
+}
+
+#[test]
+fn a_union_is_words_and_nothing_else() {
+    let source = "#[repr(transparent)] #[pod(union)] struct Addr([u32; 4]);";
+    let tokens = expand(pod::expand, source).to_string();
+    assert!(tokens.contains("Layout :: union (\"Addr\" ,"), "{tokens}");
+    for source in [
+        "#[repr(transparent)] #[pod(union)] struct Addr([Peer; 4]);",
+        "#[repr(transparent)] #[pod(union)] struct Addr(u32);",
+        "#[repr(C)] #[pod(union)] struct Addr([u32; 4]);",
+    ] {
+        refused_once(
+            pod::expand,
+            source,
+            "Addr",
+            "`#[pod(union)]` is for the bytes of a C union: `#[repr(transparent)]` around one array of \
+             unsigned integers, `[u32; N]`, whose element has the union's alignment",
         );
     }
 }

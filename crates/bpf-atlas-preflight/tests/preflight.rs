@@ -254,11 +254,15 @@ fn docs_rs_and_who_says_so_are_never_refused() {
 
 #[test]
 fn another_system_is_one_sentence() {
-    assert_eq!(
-        Machine::new().env("CARGO_CFG_TARGET_OS", "macos").error(),
-        "bpf-atlas builds for Linux alone, since eBPF is part of the Linux kernel, and this build \
-         is for macos"
-    );
+    let sentence = "bpf-atlas builds for Linux alone, since eBPF is part of the Linux kernel, and \
+                    this build is for macos";
+    let machine = || Machine::new().env("CARGO_CFG_TARGET_OS", "macos");
+    assert_eq!(machine().error(), sentence);
+    assert_eq!(machine().env("TARGET", "aarch64-apple-darwin").error(), sentence);
+
+    // A build dependency, on a machine of another system that builds for Linux.
+    let cross = machine().with_artifacts_of("aarch64-unknown-linux-gnu");
+    assert!(cross.says().is_empty());
 }
 
 #[test]

@@ -1,0 +1,3 @@
+//! The skeleton that the build script made.
+
+include!(concat!(env!("OUT_DIR"), "/calls.skel.rs"));
