@@ -43,7 +43,9 @@ impl LoadError {
         Some(log.split_once("-- END PROG LOAD LOG --").map_or(log, |(log, _)| log).trim())
     }
 
-    /// The capability that the process lacks, when that is the likely cause.
+    /// The capability that the process lacks, when that is the likely cause:
+    /// `CAP_BPF`, `CAP_PERFMON`, and last `CAP_NET_ADMIN`, which only network
+    /// programs need.
     pub fn missing(&self) -> Option<Capability> {
         if self.source.kind() != libbpf_rs::ErrorKind::PermissionDenied {
             return None;
@@ -70,7 +72,9 @@ impl fmt::Display for LoadError {
             return write!(f, "; the verifier says: {verdict}");
         }
         if let Some(missing) = self.missing() {
-            return write!(f, "; it needs {missing}: {}", missing.advice());
+            // What sort of program was refused is not told; tracing needs no more than the rest.
+            let who = if missing == Capability::NetAdmin { "a network program" } else { "it" };
+            return write!(f, "; {who} needs {missing}: {}", missing.advice());
         }
         // The first thing it complained of is the cause, the rest are consequences.
         let causes = |line: &&str| line.starts_with("libbpf: ") && !line.contains("Retrying");

@@ -4,6 +4,9 @@ use std::borrow::Cow;
 use std::ffi::CStr;
 use std::fmt;
 
+use crate::layout::Layout;
+use crate::sys::pod::Pod;
+
 /// C's `char[N]`: text that ends with a NUL, or fills its bytes.
 ///
 /// Nothing is lost or checked: the bytes may be any, as the kernel or a
@@ -174,7 +177,7 @@ impl fmt::Debug for Bool {
     }
 }
 
-crate::sys::pod::pod_newtype!(Bool, crate::Layout::int("bool", 1, 1, false));
+crate::sys::pod::pod_newtype!(Bool, Layout::int("bool", 1, 1, false));
 
 #[cfg(test)]
 mod tests {

@@ -43,13 +43,17 @@ extern crate self as bpf_atlas;
 
 mod accumulate;
 pub mod agent;
+mod bits;
 mod caps;
+mod chars;
 mod cursor;
 mod error;
 mod flags;
+mod global;
 mod kind;
 mod layout;
 mod map;
+pub mod object;
 mod per_cpu;
 mod pod;
 #[cfg(feature = "probes")]
@@ -58,6 +62,7 @@ mod proof;
 mod rates;
 mod raw;
 mod ring;
+mod same;
 mod snapshot;
 mod source;
 mod swap;
@@ -67,10 +72,13 @@ pub mod walk;
 
 pub use accumulate::Accumulate;
 pub use caps::Capability;
+pub use chars::{Bool, CharArray};
 pub use error::{Errno, Error, Op, OpenError, ReadOnlyBecause, Result};
 pub use flags::CreateFlags;
+pub use global::Global;
 pub use kind::{MapKind, MapName};
 pub use layout::{Field, Layout, LayoutKind};
+pub use object::ObjectError;
 pub use map::{Array, Hash, LruHash, LruPerCpuHash, MappedArray, PerCpuArray, PerCpuHash};
 pub use per_cpu::PerCpu;
 pub use pod::{AssumePlain, Be16, Be32, Be64, Pod};
@@ -85,9 +93,37 @@ pub use sys::atomic::Atomic;
 
 pub use bpf_atlas_derive::{Accumulate, Pod};
 
-/// For the code that the derives write. Not public API.
+/// For the code that the derives and bpf-atlas-build write. Not public API.
 #[doc(hidden)]
 pub mod __private {
     pub use crate::accumulate::{first, max, min};
+    pub use crate::bits::{bits, set_bits, signed_bits};
+    pub use crate::same::has_field;
+    pub use crate::sys::pod::zeroed;
+    pub use crate::sys::words::{get, set};
+    pub use libbpf_rs;
     pub use plain;
+}
+
+/// The module that bpf-atlas-build wrote for `src/bpf/flows.bpf.c`, under the
+/// name `flows`.
+///
+/// ```ignore
+/// bpf_atlas::include_bpf!(flows); // or `pub flows`
+///
+/// let handle = flows::open()?.load()?.attach()?;
+/// ```
+#[macro_export]
+macro_rules! include_bpf {
+    ($vis:vis $name:ident) => {
+        #[doc = concat!("Types, maps and programs of `", stringify!($name), ".bpf.c`.")]
+        $vis mod $name {
+            ::core::include!(::core::concat!(
+                ::core::env!("OUT_DIR"),
+                "/",
+                ::core::stringify!($name),
+                ".rs"
+            ));
+        }
+    };
 }

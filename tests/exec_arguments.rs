@@ -3,8 +3,12 @@
 #![cfg(feature = "probes")]
 #![forbid(unsafe_code)]
 
+#[path = "support/example.rs"]
+mod example;
 #[path = "support/exec.rs"]
 mod exec;
+#[path = "support/programs.rs"]
+mod programs;
 mod support;
 
 use std::ffi::{OsStr, OsString};
@@ -18,6 +22,7 @@ use std::time::Duration;
 
 use bpf_atlas::probes::ExecEvents;
 use exec::*;
+use nix::sys::signal::Signal;
 
 #[test]
 fn long_arguments_are_cut_and_marked() {
@@ -141,4 +146,50 @@ fn a_script_is_told_by_its_name_and_its_interpreter_by_the_arguments() {
     let exec = one(&mut execs, TAG);
     assert_eq!(exec.filename.as_deref(), Some(&*script));
     assert_eq!(exec.args, [OsStr::new("/bin/sh"), script.as_os_str(), OsStr::new(TAG)]);
+}
+
+/// Starts one program while the example runs; the lines that it shows of it.
+fn shown(more: &[&str], tag: &str, arguments: &[&[u8]]) -> String {
+    use example::{Example, Stir};
+    let args = &["--name", "true"];
+    let example = Example { name: "exec_events", args, links: 1, stir: Stir::Calls, shows: "exec" };
+    let running = example.start(more);
+    run(Command::new(TRUE).arg(tag).args(arguments.iter().map(|bytes| OsStr::from_bytes(bytes))));
+    running.signal(Signal::SIGINT);
+    let output = running.end();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).expect("text, whatever was executed");
+    text.lines().filter(|line| line.contains(tag)).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn the_example_shows_nothing_that_a_terminal_would_obey() {
+    const TAG: &str = "terminal";
+    let nasty: &[&[u8]] =
+        &[b"\x1b[2J", b"a\nb\rc\x07", b"\xff\xc2\x9b", "\u{202e}dlrow".as_bytes(), b"\"q\" \\ "];
+    let plain = shown(&[], TAG, nasty);
+    assert!(
+        plain.lines().count() == 1 && !plain.trim_end().contains(char::is_control),
+        "{plain:?}"
+    );
+    let expected = r#"/bin/true terminal \u{1b}[2J a\nb\rc\u{7} \xff\u{9b} \u{202e}dlrow "q" \ "#;
+    assert!(plain.trim_end().ends_with(expected.trim_end()), "{plain:?}");
+    let quoted = shown(&["-q"], TAG, nasty);
+    assert!(quoted.ends_with("\"\\\"q\\\" \\\\ \"\n"), "{quoted:?}");
+    assert!(quoted.contains(r#""terminal" "\u{1b}[2J""#), "{quoted:?}");
+}
+
+#[test]
+fn the_example_marks_what_it_cuts_and_hands_bytes_over_in_json() {
+    const TAG: &str = "marks";
+    assert!(shown(&["--max-args", "3"], TAG, &[b"1", b"2", b"3"]).ends_with("marks 1 …\n"));
+    assert!(shown(&["--max-args", "3"], TAG, &[b"1"]).ends_with("marks 1\n"));
+    assert!(shown(&["--max-bytes", "18"], TAG, &[b"123456"]).ends_with("marks 12 …\n"));
+
+    let json = shown(&["--json"], TAG, &[b"\xfe", b"\x1b"]);
+    assert!(!json.contains('\x1b'));
+    let object: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(object["args"], serde_json::json!([TRUE, TAG, "\u{fffd}", "\u{1b}"]));
+    assert_eq!(object["args_hex"][2], "fe");
+    assert_eq!((&object["ret"], &object["truncated"]), (&0.into(), &false.into()));
 }

@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
 use std::process::{self, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::{env, fs, panic, thread};
 
 use bpf_atlas::{
@@ -19,7 +20,7 @@ use libbpf_rs::{MapCore, MapHandle, MapType};
 #[path = "support/programs.rs"]
 mod programs;
 mod support;
-use support::{Pins, child, child_with, role, skipped};
+use support::{Pins, RaiseOnDrop, child, child_with, role, skipped};
 
 /// For `setfsuid`.
 const CAP_SETUID: u32 = 7;
@@ -250,6 +251,35 @@ fn g6_a_ring_has_one_reader() {
     // And one that could not be opened for another reason holds nothing.
     let hash = Hash::<u32, u64>::create("hash", 1).unwrap();
     assert!(matches!(RingBuf::<u64>::open(&hash), Err(OpenError::Kind { .. })));
+}
+
+#[test]
+fn g6_every_second_reader_is_told_who_reads() {
+    let map = ring();
+    let _reader = RingBuf::<u64>::open(&map).unwrap();
+    for _ in 0..100 {
+        let error = RingBuf::<u64>::open(&map).unwrap_err();
+        assert!(matches!(error, OpenError::InUse { pid: Some(pid), .. } if pid == process::id()));
+    }
+}
+
+#[test]
+fn g6_a_ring_is_free_at_once_though_children_are_being_started() {
+    let map = ring();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _done = RaiseOnDrop(&done);
+        // A child has copies of all descriptors until it execs.
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                assert!(Command::new("true").status().unwrap().success());
+            }
+        });
+        for _ in 0..2000 {
+            let reader = RingBuf::<u64>::open(&map).unwrap();
+            drop(reader);
+        }
+    });
 }
 
 #[test]

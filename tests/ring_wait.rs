@@ -31,6 +31,13 @@ fn cpu_time() -> Duration {
     Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap())
 }
 
+/// How often this thread has gone to sleep.
+fn sleeps() -> u64 {
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+    let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    count.unwrap().trim().parse().unwrap()
+}
+
 /// What `f` gives, how long it took and how much CPU time of this thread.
 fn timed<T>(f: impl FnOnce() -> T) -> (T, Duration, Duration) {
     let (start, cpu) = (Instant::now(), cpu_time());
@@ -189,13 +196,17 @@ fn g6_i18_a_busy_record_is_waited_for_without_spinning() {
     let waited = while_busy(test, &programs, false, || {
         assert!(ring.waiting() > 0 && ring.next().unwrap().is_none());
         assert_eq!(ring.drain(|_| {}).unwrap(), 0);
-        timed(|| ring.wait(Duration::from_millis(600)).unwrap())
+        let before = sleeps();
+        let waited = timed(|| ring.wait(Duration::from_millis(600)).unwrap());
+        (waited, sleeps() - before)
     });
-    let Some((ready, took, cpu)) = waited else { return };
-    println!("waited {took:?} for a busy record, {cpu:?} of it on the CPU");
+    let Some(((ready, took, cpu), sleeps)) = waited else { return };
+    println!("waited {took:?} for a busy record, {cpu:?} of it on the CPU, in {sleeps} sleeps");
     assert!(!ready, "it was not committed yet");
     assert!(took >= Duration::from_millis(600));
     assert!(cpu < took / 4, "{cpu:?} of {took:?} on the CPU");
+    // On a CPU that others use, who spins has little of it as well, but never sleeps.
+    assert!(sleeps > 5, "{sleeps} sleeps");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! What probes do alike on their way into the kernel.
 
+use std::fs;
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 
 use super::{AttachKind, ProbeError};
 use crate::agent;
@@ -38,18 +39,20 @@ pub(super) fn first_that_works<T>(
     Err(ProbeError::NotAttached { probe, tried })
 }
 
-/// libbpf looks the numbers of classic tracepoints up in either place.
+/// Whether classic tracepoints can be looked up: libbpf reads their numbers in
+/// one of these places, and says little where it cannot.
 fn tracefs() -> Result<(), ProbeError> {
-    let places = ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"];
-    // One that may not be read is there: the attempt will say so.
-    let there = |place: &str| !matches!(Path::new(place).try_exists(), Ok(false));
-    if places.into_iter().any(there) {
-        return Ok(());
+    let mut needs = "tracefs: mount -t tracefs none /sys/kernel/tracing";
+    for place in ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"] {
+        match fs::read_dir(place) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                needs = "to read tracefs: be root, have CAP_DAC_READ_SEARCH, or mount it with gid=";
+            }
+            Err(_) => {}
+        }
     }
-    Err(ProbeError::Unsupported {
-        what: "a classic tracepoint".into(),
-        needs: "tracefs: mount -t tracefs none /sys/kernel/tracing",
-    })
+    Err(ProbeError::Unsupported { what: "a classic tracepoint".into(), needs })
 }
 
 /// Descriptors of programs, to ask what the kernel skipped.

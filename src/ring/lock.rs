@@ -6,20 +6,35 @@
 //! dies.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::thread::yield_now;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, getsockopt, listen,
-    socket, sockopt::PeerCredentials,
+    AddressFamily, Backlog, Shutdown, SockFlag, SockType, UnixAddr, bind, connect, getsockopt,
+    listen, shutdown, socket, sockopt::PeerCredentials,
 };
 
 use crate::error::OpenError;
 use crate::kind::MapName;
 
+/// How long a name is waited for that is taken while nobody listens there.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Held while a ring is read.
 #[derive(Debug)]
 pub(super) struct ConsumerLock {
-    _socket: Option<OwnedFd>,
+    socket: Option<OwnedFd>,
+}
+
+impl Drop for ConsumerLock {
+    fn drop(&mut self) {
+        // A child that this process is just starting has a copy of the socket
+        // until it execs. Nobody listens there any more.
+        if let Some(socket) = &self.socket {
+            let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
+        }
+    }
 }
 
 fn new_socket() -> nix::Result<OwnedFd> {
@@ -35,6 +50,21 @@ fn holder(address: &UnixAddr) -> nix::Result<(i32, u32)> {
     Ok((credentials.pid(), credentials.uid()))
 }
 
+/// The socket of that name, or who holds it.
+fn try_take(name: &str) -> nix::Result<Result<OwnedFd, nix::Result<(i32, u32)>>> {
+    let address = UnixAddr::new_abstract(name.as_bytes())?;
+    let socket = new_socket()?;
+    match bind(socket.as_raw_fd(), &address) {
+        Ok(()) => {
+            // Those who ask for the holder are never accepted, and stay in the queue.
+            listen(&socket, Backlog::new(1024)?)?;
+            Ok(Ok(socket))
+        }
+        Err(Errno::EADDRINUSE) => Ok(Err(holder(&address))),
+        Err(errno) => Err(errno),
+    }
+}
+
 impl ConsumerLock {
     /// Takes the lock of the ring with this id.
     ///
@@ -43,31 +73,31 @@ impl ConsumerLock {
     /// could not read the ring, and must not keep others from it.
     pub(super) fn take(id: u32, map: MapName) -> Result<Self, OpenError> {
         let name = format!("bpf-atlas-ring-{id}");
-        let taken = UnixAddr::new_abstract(name.as_bytes()).and_then(|address| {
-            let socket = new_socket()?;
-            match bind(socket.as_raw_fd(), &address) {
-                Ok(()) => {
-                    listen(&socket, Backlog::new(16)?)?;
-                    Ok(Ok(socket))
-                }
-                Err(Errno::EADDRINUSE) => Ok(Err(holder(&address).ok())),
-                Err(errno) => Err(errno),
+        let start = Instant::now();
+        let taken = loop {
+            match try_take(&name) {
+                Ok(Err(Err(Errno::ECONNREFUSED))) if start.elapsed() < PATIENCE => yield_now(),
+                taken => break taken,
             }
-        });
+        };
         match taken {
-            Ok(Ok(socket)) => Ok(Self { _socket: Some(socket) }),
-            Ok(Err(Some((_, uid)))) if uid != 0 && uid != nix::unistd::geteuid().as_raw() => {
+            Ok(Ok(socket)) => Ok(Self { socket: Some(socket) }),
+            Ok(Err(Ok((_, uid)))) if uid != 0 && uid != nix::unistd::geteuid().as_raw() => {
                 log::warn!("{name} is held by user {uid}, who cannot read the ring; ignored");
-                Ok(Self { _socket: None })
+                Ok(Self { socket: None })
+            }
+            Ok(Err(Err(Errno::ECONNREFUSED))) => {
+                log::warn!("{name} is held by nobody who reads the ring; ignored");
+                Ok(Self { socket: None })
             }
             Ok(Err(holder)) => {
-                let pid = holder.and_then(|(pid, _)| u32::try_from(pid).ok());
+                let pid = holder.ok().and_then(|(pid, _)| u32::try_from(pid).ok());
                 Err(OpenError::InUse { map, pid })
             }
             // No sockets here (a sandbox): reading is worth more than the guard.
             Err(errno) => {
                 log::warn!("cannot guard ring `{map}` against a second reader: {errno}");
-                Ok(Self { _socket: None })
+                Ok(Self { socket: None })
             }
         }
     }

@@ -18,4 +18,6 @@ pub(crate) mod object;
 pub(crate) mod pod;
 pub(crate) mod prog;
 pub(crate) mod ring;
+pub(crate) mod section;
+pub(crate) mod words;
 pub(crate) mod xdp;

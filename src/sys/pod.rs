@@ -163,7 +163,7 @@ pub(crate) fn view<T: Pod>(bytes: &[u8]) -> Option<&T> {
 
 /// The value with all bytes zero.
 #[inline]
-pub(crate) fn zeroed<T: Pod>() -> T {
+pub fn zeroed<T: Pod>() -> T {
     // SAFETY: any bit pattern is a valid `T`, so zeroes are.
     unsafe { MaybeUninit::zeroed().assume_init() }
 }

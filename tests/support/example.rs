@@ -27,6 +27,8 @@ pub struct Example {
     pub name: &'static str,
     /// What it needs to be told.
     pub args: &'static [&'static str],
+    /// How many programs it attaches.
+    pub links: usize,
     /// What gives it something to show.
     pub stir: Stir,
     /// The `type` of its main JSON objects.
@@ -83,7 +85,7 @@ impl Example {
         await_for("an example to attach", || {
             running.links = links_of(pid);
             assert!(running.child.try_wait().unwrap().is_none(), "{} has ended", self.name);
-            !running.links.is_empty()
+            running.links.len() >= self.links
         });
         running.stirring = Some(Stirring::start(self.stir, pid));
         running
@@ -246,7 +248,7 @@ fn stirrer(stir: Stir, pid: u32) -> Box<dyn FnMut()> {
 
 /// The objects of NDJSON. Each says what and when it is, the latter twice alike.
 pub fn objects(stdout: &[u8]) -> Vec<Value> {
-    let text = str::from_utf8(stdout).expect("JSON is UTF-8");
+    let text = std::str::from_utf8(stdout).expect("JSON is UTF-8");
     assert!(text.is_empty() || text.ends_with('\n'), "a line was cut: {text:?}");
     let parse = |line: &str| {
         let object: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));

@@ -102,24 +102,27 @@ fn structure(input: &Input) -> TokenStream {
 /// The value of `LAYOUT` for what holds the bytes of a C union.
 fn union(input: &Input) -> Result<TokenStream> {
     // Anything but an array of integers could have fields of its own.
-    let bytes = match input.fields[0].ty {
-        Type::Array(array) => {
-            let element = array.elem.to_token_stream().to_string();
-            ["u8", "u16", "u32", "u64", "u128"].contains(&element.as_str())
-        }
-        _ => false,
+    let field = &input.fields[0];
+    let element = match field.ty {
+        Type::Array(array) => array.elem.to_token_stream().to_string(),
+        _ => String::new(),
     };
-    if !bytes {
+    if !["u8", "u16", "u32", "u64", "u128"].contains(&element.as_str()) {
         return Err(not_bytes(input));
     }
+    let element = quote::format_ident!("{element}");
     let Input { ident, name, krate, .. } = input;
-    Ok(quote! {
+    let member = &field.member;
+    Ok(quote! {{
+        // The name of the integer could be an alias of something else.
+        const fn words<const N: usize>(_: [::core::primitive::#element; N]) {}
+        const _: fn(#ident) = |value| words(value.#member);
         #krate::Layout::union(
             #name,
             ::core::mem::size_of::<#ident>(),
             ::core::mem::align_of::<#ident>(),
         )
-    })
+    }})
 }
 
 fn not_bytes(input: &Input) -> Error {
