@@ -11,14 +11,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use bpf_atlas_btf::Btf;
 use libbpf_rs::{Link, MapCore, Object, ObjectBuilder, OpenObject, PrintLevel, XdpFlags};
 
 use crate::caps::Capability;
 use crate::error::{Errno, OpenError};
-use crate::raw::{MapName, RawMap};
-use crate::sys::{prog, xdp};
+use crate::raw::{Declared, MapName, RawMap};
+use crate::sys::{object, prog, xdp};
 
 /// A BPF object could not be opened, loaded or attached.
 ///
@@ -246,10 +247,13 @@ impl Attached {
     /// As [`RawMap::open`].
     pub fn new(object: &Object) -> Result<Self, OpenError> {
         let mut maps = BTreeMap::new();
+        let btf = object::btf(object).and_then(|bytes| Btf::parse(&bytes).ok()).map(Arc::new);
         for map in object.maps() {
+            let (key, value) = object::type_ids(&map);
+            let declared = btf.clone().map(|btf| Declared { btf, key, value });
             let raw = match RawMap::open(&map) {
                 Err(OpenError::NotLoaded { .. }) => None,
-                result => Some(result?),
+                result => Some(result?.with_declared(declared)),
             };
             maps.insert(map.name().to_string_lossy().into_owned(), raw);
         }

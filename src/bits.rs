@@ -50,7 +50,10 @@ mod tests {
         assert_eq!((bits(&bytes, 0, 3), bits(&bytes, 3, 10)), (5, 0x2aa));
         assert_eq!((bits(&bytes, 13, 19), signed_bits(&bytes, 13, 19)), (0x7ffff, -1));
         set_bits(&mut bytes, 3, 10, 0);
-        assert_eq!((bits(&bytes, 0, 3), bits(&bytes, 3, 10), bits(&bytes, 13, 19)), (5, 0, 0x7ffff));
+        assert_eq!(
+            (bits(&bytes, 0, 3), bits(&bytes, 3, 10), bits(&bytes, 13, 19)),
+            (5, 0, 0x7ffff)
+        );
         if cfg!(target_endian = "little") {
             assert_eq!(bytes, [0x05, 0xe0, 0xff, 0xff]);
         }

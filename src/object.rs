@@ -18,6 +18,8 @@ use std::fmt;
 
 use libbpf_rs::{MapCore, Object, ObjectBuilder, OpenMapMut, OpenObject};
 
+#[doc(hidden)]
+pub use self::attach::map;
 pub use self::attach::{LoadedObject, Program};
 pub use self::config::{MapConfig, MapSpec, ProgramConfig};
 use crate::agent::{LoadError, quietly};
@@ -167,8 +169,8 @@ impl OpenedObject {
         config: &ProgramConfig,
     ) -> Result<(), ObjectError> {
         let program = self.object.progs_mut().find(|program| program.name() == name);
-        let mut program = program
-            .ok_or_else(|| ObjectError::Missing { what: format!("program `{name}`") })?;
+        let mut program =
+            program.ok_or_else(|| ObjectError::Missing { what: format!("program `{name}`") })?;
         if let Some(autoload) = config.autoload {
             program.set_autoload(autoload);
         }

@@ -187,7 +187,7 @@ mod tests {
         }
     }
 
-    fn deltas<'a>(rates: &mut Rates<&'a Fake>) -> (Vec<(u32, u64, bool)>, Vec<u32>) {
+    fn deltas(rates: &mut Rates<&Fake>) -> (Vec<(u32, u64, bool)>, Vec<u32>) {
         let tick = rates.tick().unwrap();
         (tick.rates.iter().map(|r| (r.key, r.delta, r.restarted)).collect(), tick.gone)
     }

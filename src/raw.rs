@@ -2,55 +2,23 @@
 
 use std::ffi::CString;
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use bpf_atlas_btf::{Btf, TypeId};
+
 use crate::caps::Capability;
 use crate::cursor::Buffers;
-use crate::error::{Errno, Error, Op, OpenError, ReadOnlyBecause};
+use crate::error::{Errno, Error, Op, OpenError};
+use crate::explain::{is_bpffs, no_pin, open_denied};
+use crate::info::{FdInfo, MapInfo, not_a_map};
 pub use crate::kind::{MapKind, MapName};
+pub use crate::shape::{Shape, Spec};
 use crate::source::MapSource;
 use crate::sys::bpf::{self, Map};
 use crate::sys::commands::Commands;
-
-/// What the kernel says of a map that cannot change while it lives.
-#[derive(Clone, Copy, Debug)]
-pub struct Shape {
-    pub(crate) kind: MapKind,
-    pub(crate) id: u32,
-    pub(crate) name: MapName,
-    pub(crate) key_size: u32,
-    pub(crate) value_size: u32,
-    pub(crate) max_entries: u32,
-    pub(crate) flags: u32,
-    pub(crate) btf_id: u32,
-    pub(crate) btf_key_type_id: u32,
-    pub(crate) btf_value_type_id: u32,
-    /// How many values a key has: the possible CPUs for a per-CPU kind, else 1.
-    pub(crate) cpus: usize,
-}
-
-impl Shape {
-    /// The bytes between the values of two CPUs: per-CPU values are rounded up
-    /// to 8, others are not.
-    pub(crate) fn value_stride(&self) -> usize {
-        let size = self.value_size as usize;
-        if self.kind.is_per_cpu() { size.next_multiple_of(8) } else { size }
-    }
-
-    /// The bytes of one key's value in a command's buffer, all CPUs included.
-    pub(crate) fn value_span(&self) -> usize {
-        self.value_stride() * self.cpus
-    }
-
-    /// The bytes of a batch cursor. The hash kinds write 4 whatever the size
-    /// of the key; the others write a key.
-    pub(crate) fn cursor_size(&self) -> usize {
-        (self.key_size as usize).max(8)
-    }
-}
 
 /// A map of any kind, as an owned descriptor without types.
 ///
@@ -68,6 +36,15 @@ impl Shape {
 pub struct RawMap {
     inner: Arc<Inner>,
     batch: Option<u32>,
+    declared: Option<Declared>,
+}
+
+/// The types that the object of a map declares for it.
+#[derive(Clone)]
+pub struct Declared {
+    pub(crate) btf: Arc<Btf>,
+    pub(crate) key: TypeId,
+    pub(crate) value: TypeId,
 }
 
 struct Inner {
@@ -92,7 +69,16 @@ impl RawMap {
             op: Op::Duplicate,
             errno: Errno(error.raw_os_error().unwrap_or(0)),
         })?;
-        Self::from_fd(fd, what)
+        Ok(Self { declared: source.declared(), ..Self::from_fd(fd, what)? })
+    }
+
+    /// With the types that the map's object declares.
+    pub(crate) fn with_declared(self, declared: Option<Declared>) -> Self {
+        Self { declared, ..self }
+    }
+
+    pub(crate) fn declared(&self) -> Option<&Declared> {
+        self.declared.as_ref()
     }
 
     /// Opens the map pinned at `path`. One `BPF_OBJ_GET` more than [`open`](Self::open).
@@ -172,7 +158,8 @@ impl RawMap {
         }
         match Map::new(fd) {
             Ok(map) => {
-                Ok(Self { inner: Arc::new(Inner { map, spare: Mutex::new(None) }), batch: None })
+                let inner = Arc::new(Inner { map, spare: Mutex::new(None) });
+                Ok(Self { inner, batch: None, declared: None })
             }
             Err(errno) => Err(open_denied(what.into(), Op::Info, errno, &[Capability::Bpf])),
         }
@@ -240,39 +227,6 @@ impl RawMap {
         if let Ok(mut spare) = self.inner.spare.try_lock() {
             *spare = Some(buffers);
         }
-    }
-
-    /// The error for `errno`, explained by what is known of the map.
-    #[cold]
-    pub(crate) fn explain(&self, op: Op, errno: Errno) -> Error {
-        let map = self.name();
-        match errno {
-            Errno::TOOBIG | Errno::NOSPC if matches!(op, Op::Update | Op::UpdateBatch) => {
-                Error::Full { map, max_entries: self.max_entries() }
-            }
-            Errno::PERM | Errno::ACCES => self.explain_denied(op),
-            Errno::NOTSUPP | Errno::OPNOTSUPP => Error::Unsupported { map, op, needs: needs(op) },
-            errno if errno.is_transient() => Error::Busy { map, op, errno },
-            errno => Error::Sys { map, op, errno },
-        }
-    }
-
-    fn explain_denied(&self, op: Op) -> Error {
-        let map = self.name();
-        let facts = FdInfo::of(self.as_fd());
-        let writes = !matches!(op, Op::Lookup | Op::LookupBatch | Op::GetNextKey);
-        let reads = !matches!(op, Op::Update | Op::Delete | Op::UpdateBatch | Op::DeleteBatch);
-        if writes && facts.frozen {
-            return Error::ReadOnly { map, because: ReadOnlyBecause::Frozen };
-        }
-        if writes && facts.read_only {
-            return Error::ReadOnly { map, because: ReadOnlyBecause::Descriptor };
-        }
-        if reads && facts.write_only {
-            return Error::WriteOnly { map };
-        }
-        let missing = Capability::first_missing(&[Capability::Bpf]);
-        Error::PermissionDenied { map, op, missing }
     }
 
     /// What the kernel tells of the map now: a walk over `/proc`, no `bpf(2)` call.
@@ -358,136 +312,6 @@ impl fmt::Debug for RawMap {
     }
 }
 
-/// What a map is to be created as.
-pub(crate) struct Spec<'a> {
-    pub(crate) kind: MapKind,
-    pub(crate) name: &'a str,
-    pub(crate) key_size: u32,
-    pub(crate) value_size: u32,
-    pub(crate) max_entries: u32,
-    pub(crate) flags: u32,
-}
-
-/// What the kernel tells of a map.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct MapInfo {
-    /// Unique while the map lives.
-    pub id: u32,
-    /// At most 15 bytes.
-    pub name: MapName,
-    /// The kind of map.
-    pub kind: MapKind,
-    /// The size of a key in bytes.
-    pub key_size: u32,
-    /// The size of a value in bytes, of one CPU for a per-CPU kind.
-    pub value_size: u32,
-    /// The most entries; a ring buffer's size in bytes.
-    pub max_entries: u32,
-    /// `BPF_F_…` as the map was created.
-    pub flags: u32,
-    /// The BTF object that describes the types; 0 for unknown.
-    pub btf_id: u32,
-    /// The key's type in it; 0 for unknown.
-    pub btf_key_type_id: u32,
-    /// The value's type in it; 0 for unknown.
-    pub btf_value_type_id: u32,
-    /// Whether user space may no longer write it.
-    pub frozen: bool,
-    /// Kernel memory in bytes, as far as the kernel accounts it; 0 for unknown.
-    pub memory: u64,
-}
-
-/// What `/proc/self/fdinfo` says of a descriptor.
-#[derive(Default)]
-struct FdInfo {
-    frozen: bool,
-    read_only: bool,
-    write_only: bool,
-    memory: u64,
-}
-
-impl FdInfo {
-    fn of(fd: BorrowedFd<'_>) -> Self {
-        let path = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
-        Self::parse(&std::fs::read_to_string(path).unwrap_or_default())
-    }
-
-    fn parse(text: &str) -> Self {
-        let field = |name: &str| {
-            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
-        };
-        // The access mode of open(2): 0 read-only, 1 write-only, 2 both.
-        let access = field("flags").and_then(|flags| u32::from_str_radix(flags, 8).ok());
-        let access = access.map_or(2, |flags| flags & 3);
-        Self {
-            frozen: field("frozen") == Some("1"),
-            read_only: access == 0,
-            write_only: access == 1,
-            memory: field("memlock").and_then(|bytes| bytes.parse().ok()).unwrap_or(0),
-        }
-    }
-}
-
-/// What a descriptor is, when it is certainly no map. The kernel answers an
-/// info command for programs, links and BTF too, with other fields.
-fn not_a_map(fd: BorrowedFd<'_>) -> Option<String> {
-    let target = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
-    let target = target.to_string_lossy().into_owned();
-    match target.strip_prefix("anon_inode:") {
-        Some("bpf-map") => None,
-        Some("bpf-prog") => Some("a BPF program".into()),
-        Some("bpf_link") => Some("a BPF link".into()),
-        Some("btf") => Some("a BTF object".into()),
-        _ => Some(target),
-    }
-}
-
-/// What a command that the kernel does not know would take.
-fn needs(op: Op) -> &'static str {
-    match op {
-        Op::LookupAndDelete => "Linux 5.14 for a hash, and a kind that can take an element out",
-        Op::LookupBatch | Op::UpdateBatch | Op::DeleteBatch | Op::LookupAndDeleteBatch => {
-            "Linux 5.6 (5.13 for per-CPU arrays)"
-        }
-        Op::Freeze => "Linux 5.2",
-        Op::Mmap => "Linux 5.5 and a map created with BPF_F_MMAPABLE",
-        _ => "another kind of map or a newer kernel",
-    }
-}
-
-fn open_denied(what: String, op: Op, errno: Errno, wanted: &[Capability]) -> OpenError {
-    if matches!(errno, Errno::PERM | Errno::ACCES) {
-        return OpenError::PermissionDenied { what, missing: Capability::first_missing(wanted) };
-    }
-    OpenError::Sys { what, op, errno }
-}
-
-/// Why nothing was opened at `path`, which is `what`.
-fn no_pin(path: &Path, what: &str, errno: Errno) -> OpenError {
-    let what = what.into();
-    if errno == Errno::NOENT {
-        return OpenError::NotFound { what };
-    }
-    // The kernel answers EACCES to what is no pin, as to a pin of somebody else.
-    let found = match path.metadata() {
-        Ok(_) if !is_bpffs(path) => Some(format!("a file outside the BPF file system ({errno})")),
-        Ok(file) if file.is_dir() => Some("a folder".into()),
-        _ => None,
-    };
-    if let Some(found) = found {
-        return OpenError::NotAMap { what, found };
-    }
-    // The permissions of a file are no matter of BPF's capabilities.
-    let wanted: &[_] = if errno == Errno::ACCES { &[] } else { &[Capability::Bpf] };
-    open_denied(what, Op::ObjGet, errno, wanted)
-}
-
-fn is_bpffs(path: &Path) -> bool {
-    nix::sys::statfs::statfs(path)
-        .is_ok_and(|fs| fs.filesystem_type() == nix::sys::statfs::BPF_FS_MAGIC)
-}
-
 fn c_path(path: &Path) -> Result<CString, OpenError> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| OpenError::InvalidArgument {
         what: format!("the path {} holds a NUL byte", path.display()),
@@ -499,40 +323,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fdinfo_tells_access_and_freezing() {
-        let info = FdInfo::parse("pos:\t0\nflags:\t02000002\nmemlock:\t4096\nfrozen:\t1\n");
-        assert!(info.frozen && !info.read_only && !info.write_only);
-        assert_eq!(info.memory, 4096);
-        assert!(FdInfo::parse("flags:\t02000000\n").read_only);
-        assert!(FdInfo::parse("flags:\t02000001\n").write_only);
-        let unknown = FdInfo::parse("");
-        assert!(!unknown.read_only && !unknown.write_only && !unknown.frozen);
-    }
-
-    #[test]
     fn a_file_is_not_a_map() {
         let file = std::fs::File::open("/proc/self/status").unwrap();
         let error = RawMap::open(file.as_fd()).unwrap_err();
         assert!(matches!(error, OpenError::NotAMap { .. }), "{error}");
-    }
-
-    #[test]
-    fn per_cpu_values_are_rounded_up_to_eight() {
-        let mut shape = Shape {
-            kind: MapKind::PerCpuHash,
-            id: 1,
-            name: MapName::default(),
-            key_size: 2,
-            value_size: 5,
-            max_entries: 1,
-            flags: 0,
-            btf_id: 0,
-            btf_key_type_id: 0,
-            btf_value_type_id: 0,
-            cpus: 3,
-        };
-        assert_eq!((shape.value_span(), shape.cursor_size()), (24, 8));
-        (shape.kind, shape.cpus, shape.key_size) = (MapKind::Hash, 1, 16);
-        assert_eq!((shape.value_span(), shape.cursor_size()), (5, 16));
     }
 }

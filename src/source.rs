@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use libbpf_rs::{Map, MapHandle, MapMut};
 
 use crate::error::OpenError;
-use crate::raw::RawMap;
+use crate::raw::{Declared, RawMap};
 use crate::sys::object;
 
 /// Anything that stands for a map in the kernel: libbpf-rs's `Map`, `MapMut`
@@ -19,6 +19,11 @@ pub trait MapSource: sealed::Sealed {
     /// [`OpenError::NotLoaded`] for a map that is not in the kernel, where
     /// libbpf-rs would panic.
     fn map_fd(&self) -> Result<BorrowedFd<'_>, OpenError>;
+
+    #[doc(hidden)]
+    fn declared(&self) -> Option<Declared> {
+        None
+    }
 }
 
 pub(crate) mod sealed {
@@ -46,6 +51,10 @@ impl<S: MapSource + ?Sized> MapSource for &S {
     fn map_fd(&self) -> Result<BorrowedFd<'_>, OpenError> {
         (**self).map_fd()
     }
+
+    fn declared(&self) -> Option<Declared> {
+        (**self).declared()
+    }
 }
 
 macro_rules! source {
@@ -59,4 +68,15 @@ macro_rules! source {
     )*};
 }
 
-source!(MapHandle, RawMap, OwnedFd, BorrowedFd<'_>);
+source!(MapHandle, OwnedFd, BorrowedFd<'_>);
+
+impl sealed::Sealed for RawMap {}
+impl MapSource for RawMap {
+    fn map_fd(&self) -> Result<BorrowedFd<'_>, OpenError> {
+        Ok(self.as_fd())
+    }
+
+    fn declared(&self) -> Option<Declared> {
+        RawMap::declared(self).cloned()
+    }
+}

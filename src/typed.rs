@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 use std::mem::{MaybeUninit, size_of};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::accumulate::{Accumulate, fold};
 use crate::cursor::Cursor;
@@ -42,8 +43,9 @@ impl Mode {
 const WRITE_BATCH: usize = 1024;
 /// Bytes of values that are enough for a batch, where values are large.
 const WRITE_BYTES: usize = 4 << 20;
-/// A command is tried so often when a lock or memory is not to be had.
-const TRIES: u32 = 32;
+/// A command is tried so often when a lock or memory is not to be had: for
+/// some 50 ms, since per-CPU memory comes from a thread of the kernel.
+const TRIES: u32 = 64;
 
 /// A map whose kind and sizes were compared with `K` and `V`.
 pub(crate) struct Typed<K, V> {
@@ -58,11 +60,20 @@ impl<K, V> Clone for Typed<K, V> {
     }
 }
 
+/// Lets others run before a command is tried again.
+fn pause(tries: u32) {
+    if tries <= 8 {
+        std::thread::yield_now();
+    } else {
+        std::thread::sleep(Duration::from_micros(50) * (tries - 8).min(20));
+    }
+}
+
 /// Tries again while the kernel has no lock or memory to give.
 fn patient<T>(mut command: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
-    for _ in 1..TRIES {
+    for tries in 1..TRIES {
         match command() {
-            Err(errno) if errno.is_transient() => std::thread::yield_now(),
+            Err(errno) if errno.is_transient() => pause(tries),
             result => return result,
         }
     }
@@ -79,10 +90,12 @@ impl<K: Pod, V: Pod> Typed<K, V> {
         if raw.kind() != kind {
             return Err(OpenError::Kind { map, wanted, expected: kind, found: raw.kind() });
         }
+        // Before the sizes, since a table of the fields tells more.
+        let proof = Arc::new(proof::of_map(&raw, &K::LAYOUT, &V::LAYOUT)?);
         if size_of::<K>() != raw.key_size() as usize {
             return Err(OpenError::KeySize {
                 map,
-                type_name: std::any::type_name::<K>(),
+                type_name: K::LAYOUT.name,
                 rust: size_of::<K>(),
                 kernel: raw.key_size(),
             });
@@ -90,12 +103,11 @@ impl<K: Pod, V: Pod> Typed<K, V> {
         if size_of::<V>() != raw.value_size() as usize {
             return Err(OpenError::ValueSize {
                 map,
-                type_name: std::any::type_name::<V>(),
+                type_name: V::LAYOUT.name,
                 rust: size_of::<V>(),
                 kernel: raw.value_size(),
             });
         }
-        let proof = Arc::new(proof::of_map(raw.shape(), &K::LAYOUT, &V::LAYOUT)?);
         Ok(Self { raw, proof, types: PhantomData })
     }
 
@@ -201,8 +213,8 @@ impl<K: Pod, V: Pod> Typed<K, V> {
                     Ok(bytes) => return Ok(Some(f(bytes, shape))),
                     Err(Errno::NOENT) => return Ok(None),
                     Err(errno) if errno.is_transient() && tries < TRIES => {
+                        pause(tries);
                         tries += 1;
-                        std::thread::yield_now();
                     }
                     Err(errno) => return Err(self.explain(op, errno)),
                 }
@@ -402,7 +414,7 @@ impl<K: Pod, V: Pod> Typed<K, V> {
                 Err(Errno::NOENT) => keys = keys.get(1..).unwrap_or(&[]),
                 Err(errno) if errno.is_transient() && tries < TRIES => {
                     tries += 1;
-                    std::thread::yield_now();
+                    pause(tries);
                 }
                 Err(Errno::NOTSUPP | Errno::INVAL) if batches => batches = false,
                 Err(errno) => {
@@ -470,7 +482,7 @@ impl<'a, K: Pod, V: Pod> WriteBatch<'a, K, V> {
                 Ok(()) => {}
                 Err(errno) if errno.is_transient() && tries < TRIES => {
                     tries += 1;
-                    std::thread::yield_now();
+                    pause(tries);
                 }
                 Err(Errno::NOTSUPP | Errno::INVAL) if self.batches => self.batches = false,
                 Err(errno) => {

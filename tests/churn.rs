@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bpf_atlas::{CreateFlags, Hash, LruHash, LruPerCpuHash, PerCpu, PerCpuHash};
+use bpf_atlas::{CreateFlags, Error, Hash, LruHash, LruPerCpuHash, PerCpu, PerCpuHash};
 use libbpf_rs::{MapCore, MapHandle, MapType};
 
 mod support;
@@ -79,6 +79,15 @@ fn churn(name: &str, time: Duration, write: impl Fn(u32, u64) + Sync, mut walk: 
     assert!(walks > 0);
 }
 
+/// Writes, if need be again and again: a machine under load may have no memory
+/// at hand for a new element, and the error says that trying again helps.
+fn patiently(write: impl Fn() -> bpf_atlas::Result<()>) {
+    while let Err(error) = write() {
+        assert!(matches!(error, Error::Busy { .. }), "{error}");
+        println!("{error}");
+    }
+}
+
 /// Batch sizes in turn, so that a walk is one system call or thousands.
 const BATCHES: [u32; 4] = [4096, 1, 64, 200_000];
 
@@ -99,7 +108,7 @@ macro_rules! others_come_and_go {
                 let half = others / 2;
                 let mine = stayers + thread * half..stayers + (thread + 1) * half;
                 for key in mine.clone() {
-                    map.update(key, &$value(key, round)).unwrap();
+                    patiently(|| map.update(key, &$value(key, round)));
                 }
                 for key in mine {
                     assert!(map.delete(key).unwrap());

@@ -10,6 +10,7 @@ mod support;
 use std::io::{BufRead, BufReader};
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -25,23 +26,28 @@ use support::{Pins, Random, child, role};
 /// Where a child finds the ring.
 const PIN: &str = "BPF_ATLAS_TEST_PIN";
 
+/// A process that reads a ring. Killed when dropped, as a reader may be.
+struct Reading(Child);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
 /// A child of the test `name` that reads the ring pinned at `pin`, and the last
 /// word of the line with which it said that it is ready.
-fn start(name: &str, role: &str, pin: &std::path::Path) -> (Child, String) {
+fn start(name: &str, role: &str, pin: &Path) -> (Reading, String) {
     let mut command = child(name, role);
-    let mut child = command.env(PIN, pin).stdout(Stdio::piped()).spawn().unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    for line in lines {
+    let child = command.env(PIN, pin).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = Reading(child);
+    for line in BufReader::new(child.0.stdout.take().unwrap()).lines() {
         if let Some((_, word)) = line.unwrap().rsplit_once("ready ") {
             return (child, word.to_owned());
         }
     }
-    panic!("the child ended early: {}", child.wait().unwrap());
-}
-
-fn kill(mut child: Child) {
-    child.kill().unwrap();
-    child.wait().unwrap();
+    panic!("the child ended early: {}", child.0.wait().unwrap());
 }
 
 /// What a child does: reads as many records as its role says, holds the next
@@ -78,7 +84,7 @@ fn g6_i17_a_killed_reader_leaves_the_record_it_held_to_the_next_reader() {
         at += consumed;
         let (child, held) = start(test, &consumed.to_string(), &pins.path("ring"));
         assert_eq!(held, at.to_string(), "the record after the last one consumed");
-        kill(child);
+        drop(child);
     }
     let mut ring = RingBuf::open_pinned(pins.path("ring")).unwrap();
     assert_eq!(read_all(&mut ring), (at..100).collect::<Vec<u32>>(), "none lost, none twice");
@@ -143,15 +149,15 @@ fn g6_i19_a_second_reader_in_another_process_is_refused_until_the_first_is_dead(
 
     let (mut refused, by) = start(test, "refused", &pins.path("ring"));
     assert_eq!(by, process::id().to_string(), "this process reads the ring");
-    assert!(refused.wait().unwrap().success());
+    assert!(refused.0.wait().unwrap().success());
     drop(ring);
 
     let (child, _) = start(test, "1", &pins.path("ring"));
     match RingBuf::<Numbered>::open_pinned(pins.path("ring")) {
-        Err(OpenError::InUse { pid: Some(pid), .. }) => assert_eq!(pid, child.id()),
+        Err(OpenError::InUse { pid: Some(pid), .. }) => assert_eq!(pid, child.0.id()),
         other => panic!("{other:?}"),
     }
-    kill(child);
+    drop(child);
     assert_eq!(read_all(&mut RingBuf::open_pinned(pins.path("ring")).unwrap()), [1, 2]);
 }
 

@@ -187,6 +187,10 @@ macro_rules! map_kind {
             fn map_fd(&self) -> Result<std::os::fd::BorrowedFd<'_>, $crate::OpenError> {
                 Ok(std::os::fd::AsFd::as_fd(self))
             }
+
+            fn declared(&self) -> Option<$crate::raw::Declared> {
+                self.typed.raw.declared().cloned()
+            }
         }
     };
 }

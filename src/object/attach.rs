@@ -30,9 +30,24 @@ pub struct LoadedObject {
 
 /// Sections that say where their programs go, before the first `/`.
 const TARGETED: &[&str] = &[
-    "fentry", "fexit", "fmod_ret", "fsession", "iter", "kprobe", "kretprobe", "ksyscall",
-    "kretsyscall", "lsm", "raw_tp", "raw_tracepoint", "tp", "tp_btf", "tracepoint", "uprobe",
-    "uretprobe", "usdt",
+    "fentry",
+    "fexit",
+    "fmod_ret",
+    "fsession",
+    "iter",
+    "kprobe",
+    "kretprobe",
+    "ksyscall",
+    "kretsyscall",
+    "lsm",
+    "raw_tp",
+    "raw_tracepoint",
+    "tp",
+    "tp_btf",
+    "tracepoint",
+    "uprobe",
+    "uretprobe",
+    "usdt",
 ];
 
 /// Whether libbpf knows from the section where a program is to be attached.
@@ -219,7 +234,8 @@ impl Program<'_> {
     pub fn recursion_misses(&mut self) -> Result<u64, ObjectError> {
         let name = self.name;
         let misses = agent::recursion_misses(self.libbpf_mut());
-        misses.map_err(|errno| ObjectError::Kernel { what: format!("asking about `{name}`"), errno })
+        misses
+            .map_err(|errno| ObjectError::Kernel { what: format!("asking about `{name}`"), errno })
     }
 
     /// libbpf-rs's program, for what has no method here.

@@ -22,7 +22,7 @@ fn check_types(spec: &MapSpec, raw: &RawMap) -> Result<(), OpenError> {
     let (key, value) = spec.types();
     if let (Some(key), Some(value)) = (key, value) {
         // The table of differences tells more than two sizes do.
-        proof::of_map(raw.shape(), key, value)?;
+        proof::of_map(raw, key, value)?;
     }
     if let Some(key) = key.filter(|key| key.size != raw.key_size() as usize) {
         let kernel = raw.key_size();
@@ -42,11 +42,7 @@ pub(super) fn check_shared(spec: &MapSpec, fd: &OwnedFd) -> Result<(), ObjectErr
 }
 
 /// Whether what is pinned at `path`, if anything is, can be gone on with.
-pub(super) fn check(
-    spec: &MapSpec,
-    map: &OpenMapMut<'_>,
-    path: &Path,
-) -> Result<(), ObjectError> {
+pub(super) fn check(spec: &MapSpec, map: &OpenMapMut<'_>, path: &Path) -> Result<(), ObjectError> {
     let name = spec.name();
     let refuse = |source| ObjectError::Pin { map: name, path: path.into(), source };
     let raw = match RawMap::open_pinned(path) {

@@ -12,13 +12,13 @@ mod tests;
 
 use std::fmt;
 
-use bpf_atlas_btf::{Btf, Error as BtfError};
+use bpf_atlas_btf::{Btf, TypeId};
 
 use self::compare::compare;
 pub use self::table::Mismatch;
 use crate::error::{Errno, OpenError};
 use crate::layout::Layout;
-use crate::raw::Shape;
+use crate::raw::{RawMap, Shape};
 
 /// How far the types of an open map were proved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,9 @@ use crate::raw::Shape;
 pub enum Proof {
     /// Key and value were compared with the BTF of the map, field by field.
     Btf,
+    /// The kernel does not give the map's own BTF to this process, so key and
+    /// value were compared with the BTF of the object that declares the map.
+    ObjectBtf,
     /// Only the sizes could be compared.
     SizesOnly(Unproved),
 }
@@ -53,36 +56,65 @@ impl fmt::Display for Unproved {
     }
 }
 
-/// Proves the key and value types of a map, as far as the kernel tells.
+/// Proves the key and value types of a map, as far as the kernel tells, or else
+/// the object that declares it.
 ///
 /// Three system calls where the map has BTF, none otherwise.
-pub(crate) fn of_map(shape: &Shape, key: &Layout, value: &Layout) -> Result<Proof, OpenError> {
-    let ids = [("key", key, shape.btf_key_type_id), ("value", value, shape.btf_value_type_id)];
-    // An id of 0 is unknown, not void: the kernel wants none for some kinds.
-    if shape.btf_id == 0 || ids.iter().all(|(.., id)| *id == 0) {
-        return Ok(Proof::SizesOnly(Unproved::NoBtf));
-    }
-    let bytes = match crate::sys::btf::by_id(shape.btf_id) {
-        Ok(bytes) => bytes,
-        Err(Errno::PERM | Errno::ACCES) => {
-            return Ok(Proof::SizesOnly(Unproved::NotPermitted));
+pub(crate) fn of_map(map: &RawMap, key: &Layout, value: &Layout) -> Result<Proof, OpenError> {
+    let shape = map.shape();
+    let ids = (shape.btf_key_type_id, shape.btf_value_type_id);
+    let unproved = match own_btf(shape) {
+        Ok(btf) => match against(map, &btf, ids, key, value)? {
+            Ok(()) => return Ok(Proof::Btf),
+            Err(unproved) => unproved,
+        },
+        Err(unproved) => unproved,
+    };
+    // A map without BTF may be one that takes none in the kernel.
+    if let Some(declared) = map.declared() {
+        let ids = (declared.key, declared.value);
+        if ids != (0, 0) && against(map, &declared.btf, ids, key, value)?.is_ok() {
+            return Ok(Proof::ObjectBtf);
         }
-        Err(errno) => return Ok(Proof::SizesOnly(Unproved::Unreadable(errno.to_string()))),
-    };
-    let unreadable = |error: BtfError| Proof::SizesOnly(Unproved::Unreadable(error.to_string()));
-    let btf = match Btf::parse(&bytes) {
-        Ok(btf) => btf,
-        Err(error) => return Ok(unreadable(error)),
-    };
+    }
+    Ok(Proof::SizesOnly(unproved))
+}
+
+/// The map's BTF from the kernel.
+fn own_btf(shape: &Shape) -> Result<Btf, Unproved> {
+    // An id of 0 is unknown, not void: the kernel wants none for some kinds.
+    if shape.btf_id == 0 || (shape.btf_key_type_id, shape.btf_value_type_id) == (0, 0) {
+        return Err(Unproved::NoBtf);
+    }
+    let bytes = crate::sys::btf::by_id(shape.btf_id).map_err(|errno| match errno {
+        Errno::PERM | Errno::ACCES => Unproved::NotPermitted,
+        errno => Unproved::Unreadable(errno.to_string()),
+    })?;
+    Btf::parse(&bytes).map_err(|error| Unproved::Unreadable(error.to_string()))
+}
+
+/// Both types against BTF. An error for a difference; inside, why they could
+/// not be compared.
+fn against(
+    map: &RawMap,
+    btf: &Btf,
+    ids: (TypeId, TypeId),
+    key: &Layout,
+    value: &Layout,
+) -> Result<Result<(), Unproved>, OpenError> {
     let mut mismatches = Vec::new();
-    for (role, layout, id) in ids.into_iter().filter(|(.., id)| *id != 0) {
-        match compare(role, layout, &btf, id) {
+    for (role, layout, id) in [("key", key, ids.0), ("value", value, ids.1)] {
+        // An array's index is the kernel's: 4 bytes, whatever C calls them.
+        if id == 0 || (role == "key" && map.kind().is_array()) {
+            continue;
+        }
+        match compare(role, layout, btf, id) {
             Ok(mismatch) => mismatches.extend(mismatch),
-            Err(error) => return Ok(unreadable(error)),
+            Err(error) => return Ok(Err(Unproved::Unreadable(error.to_string()))),
         }
     }
     if mismatches.is_empty() {
-        return Ok(Proof::Btf);
+        return Ok(Ok(()));
     }
-    Err(OpenError::Types { map: shape.name, mismatches })
+    Err(OpenError::Types { map: map.name(), mismatches })
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::layout::{Field, LayoutKind};
 use crate::{Hash, Pod, RawMap, agent};
+use bpf_atlas_btf::Error as BtfError;
 
 #[derive(Clone, Copy, Pod)]
 #[repr(C)]
@@ -117,7 +118,7 @@ fn mutations(field: Field) -> Vec<(&'static str, Field)> {
 }
 
 fn refused(map: &RawMap, layout: &Layout, field: &str, how: &str) {
-    let error = match of_map(map.shape(), &Key::LAYOUT, layout) {
+    let error = match of_map(map, &Key::LAYOUT, layout) {
         Err(error @ OpenError::Types { .. }) => error,
         other => panic!("{field}, {how}: {other:?}"),
     };
@@ -132,7 +133,7 @@ fn each_wrong_field_is_refused_by_name() {
     let map = flows();
     let reference = fields_of(&Reference::LAYOUT);
     assert_eq!(
-        of_map(map.shape(), &Key::LAYOUT, &Reference::LAYOUT).unwrap(),
+        of_map(&map, &Key::LAYOUT, &Reference::LAYOUT).unwrap(),
         Proof::Btf,
         "the right type is refused"
     );
@@ -195,7 +196,7 @@ fn one_error_lists_every_difference() {
     let mut fields = fields_of(&Reference::LAYOUT);
     fields[0].layout = &i64::LAYOUT;
     fields[2].name = "octets";
-    let error = of_map(map.shape(), &Wrong::LAYOUT, &with_fields(fields)).unwrap_err();
+    let error = of_map(&map, &Wrong::LAYOUT, &with_fields(fields)).unwrap_err();
     let text = error.to_string();
     for word in ["pid", "sign differs", "interface", "name differs", "packets", "octets"] {
         assert!(text.contains(word), "no {word} in\n{text}");

@@ -27,10 +27,12 @@ pub(crate) enum Fault {
     Nothing,
 }
 
+/// Entries, as the bytes of key and value.
+type Bucket = Vec<(Vec<u8>, Vec<u8>)>;
+
 pub(crate) struct FakeMap {
     shape: Shape,
-    /// Buckets of entries; key and value bytes.
-    pub(crate) buckets: RefCell<Vec<Vec<(Vec<u8>, Vec<u8>)>>>,
+    pub(crate) buckets: RefCell<Vec<Bucket>>,
     /// Faults by the number of the batch command, from 0.
     faults: Vec<(usize, Fault)>,
     pub(crate) commands: Cell<usize>,

@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use libbpf_rs::{AsRawLibbpf, Map};
+use libbpf_rs::{AsRawLibbpf, Map, Object};
 
 use crate::error::OpenError;
 use crate::kind::MapName;
@@ -27,4 +27,31 @@ pub(crate) fn loaded(map: &Map<'_>) -> Result<(), OpenError> {
 fn is_placeholder(fd: i32) -> bool {
     let target = std::fs::read_link(format!("/proc/self/fd/{fd}"));
     target.is_ok_and(|target| target.to_string_lossy().contains("libbpf-placeholder-fd"))
+}
+
+/// The BTF that the object brought with it.
+pub(crate) fn btf(object: &Object) -> Option<Vec<u8>> {
+    let mut len = 0;
+    // SAFETY: the object is borrowed and open; libbpf gives its BTF or null.
+    let btf = unsafe { libbpf_sys::bpf_object__btf(object.as_libbpf_object().as_ptr()) };
+    if btf.is_null() {
+        return None;
+    }
+    // SAFETY: `btf` belongs to the object, which is borrowed.
+    let data = unsafe { libbpf_sys::btf__raw_data(btf, &mut len) };
+    if data.is_null() {
+        return None;
+    }
+    // SAFETY: libbpf says that `len` bytes lie there, which it keeps as long as
+    // the object; they are copied at once.
+    Some(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), len as usize) }.to_vec())
+}
+
+/// The types of key and value in the object's BTF; 0 for none.
+pub(crate) fn type_ids(map: &Map<'_>) -> (u32, u32) {
+    let ptr = map.as_libbpf_object().as_ptr();
+    // SAFETY: `ptr` points to the `bpf_map` that `map` borrows.
+    unsafe {
+        (libbpf_sys::bpf_map__btf_key_type_id(ptr), libbpf_sys::bpf_map__btf_value_type_id(ptr))
+    }
 }

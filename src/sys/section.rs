@@ -35,9 +35,15 @@ fn load_into<T: Pod>(map: &Mapping, at: usize, value: &mut MaybeUninit<T>) {
         unsafe {
             let to = to.add(offset);
             match len {
-                8 => to.cast::<u64>().write_unaligned(AtomicU64::from_ptr(from.cast()).load(Relaxed)),
-                4 => to.cast::<u32>().write_unaligned(AtomicU32::from_ptr(from.cast()).load(Relaxed)),
-                2 => to.cast::<u16>().write_unaligned(AtomicU16::from_ptr(from.cast()).load(Relaxed)),
+                8 => {
+                    to.cast::<u64>().write_unaligned(AtomicU64::from_ptr(from.cast()).load(Relaxed))
+                }
+                4 => {
+                    to.cast::<u32>().write_unaligned(AtomicU32::from_ptr(from.cast()).load(Relaxed))
+                }
+                2 => {
+                    to.cast::<u16>().write_unaligned(AtomicU16::from_ptr(from.cast()).load(Relaxed))
+                }
                 _ => to.write(AtomicU8::from_ptr(from).load(Relaxed)),
             }
         }
@@ -55,9 +61,12 @@ pub(crate) fn store<T: Pod>(map: &Mapping, at: usize, value: T) {
         // to `len` initialised bytes.
         unsafe {
             match len {
-                8 => AtomicU64::from_ptr(to.cast()).store(from.cast::<u64>().read_unaligned(), Relaxed),
-                4 => AtomicU32::from_ptr(to.cast()).store(from.cast::<u32>().read_unaligned(), Relaxed),
-                2 => AtomicU16::from_ptr(to.cast()).store(from.cast::<u16>().read_unaligned(), Relaxed),
+                8 => AtomicU64::from_ptr(to.cast())
+                    .store(from.cast::<u64>().read_unaligned(), Relaxed),
+                4 => AtomicU32::from_ptr(to.cast())
+                    .store(from.cast::<u32>().read_unaligned(), Relaxed),
+                2 => AtomicU16::from_ptr(to.cast())
+                    .store(from.cast::<u16>().read_unaligned(), Relaxed),
                 _ => AtomicU8::from_ptr(to).store(from.read(), Relaxed),
             }
         }

@@ -282,7 +282,8 @@ fn the_library_may_be_elsewhere() {
 
 #[test]
 fn unknown_words_for_pod_are_refused() {
-    let only = "`#[pod(crate = \"path::to::bpf_atlas\")]` and `#[pod(union)]` are all that `pod` takes";
+    let only =
+        "`#[pod(crate = \"path::to::bpf_atlas\")]` and `#[pod(union)]` are all that `pod` takes";
     for derive in [pod::expand as Derive, accumulate::expand] {
         for (attribute, culprit, message) in [
             ("#[pod(krate = \"x\")]", "krate", only),
