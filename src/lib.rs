@@ -43,6 +43,7 @@ extern crate self as bpf_atlas;
 
 mod accumulate;
 pub mod agent;
+mod batch;
 mod bits;
 mod caps;
 mod chars;
@@ -56,6 +57,7 @@ mod kind;
 mod layout;
 mod map;
 pub mod object;
+mod op;
 mod per_cpu;
 mod pod;
 #[cfg(feature = "probes")]

@@ -3,7 +3,6 @@
 //! The public kinds in `map/` are thin faces over it: each offers what its
 //! kind can do and documents it.
 
-use std::borrow::Borrow;
 use std::marker::PhantomData;
 use std::mem::{MaybeUninit, size_of};
 use std::path::Path;
@@ -18,7 +17,7 @@ use crate::proof::{self, Proof};
 use crate::raw::{MapKind, RawMap, Shape, Spec};
 use crate::source::MapSource;
 use crate::sys::commands::{BatchOp, Commands, Errno};
-use crate::sys::pod::{self, Pod, RawBytes, bytes_of, bytes_of_slice};
+use crate::sys::pod::{self, Pod, RawBytes, bytes_of};
 use crate::walk;
 
 /// How a write treats a key that is, or is not, there.
@@ -30,7 +29,7 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
-    fn flags(self) -> u64 {
+    pub(crate) fn flags(self) -> u64 {
         u64::from(match self {
             Self::Any => libbpf_sys::BPF_ANY,
             Self::NoExist => libbpf_sys::BPF_NOEXIST,
@@ -39,13 +38,9 @@ impl Mode {
     }
 }
 
-/// Writes of a batch command.
-const WRITE_BATCH: usize = 1024;
-/// Bytes of values that are enough for a batch, where values are large.
-const WRITE_BYTES: usize = 4 << 20;
 /// A command is tried so often when a lock or memory is not to be had: for
 /// some 50 ms, since per-CPU memory comes from a thread of the kernel.
-const TRIES: u32 = 64;
+pub(crate) const TRIES: u32 = 64;
 
 /// A map whose kind and sizes were compared with `K` and `V`.
 pub(crate) struct Typed<K, V> {
@@ -61,7 +56,7 @@ impl<K, V> Clone for Typed<K, V> {
 }
 
 /// Lets others run before a command is tried again.
-fn pause(tries: u32) {
+pub(crate) fn pause(tries: u32) {
     if tries <= 8 {
         std::thread::yield_now();
     } else {
@@ -161,7 +156,7 @@ impl<K: Pod, V: Pod> Typed<K, V> {
         self.raw.shape()
     }
 
-    fn explain(&self, op: Op, errno: Errno) -> Error {
+    pub(crate) fn explain(&self, op: Op, errno: Errno) -> Error {
         self.raw.explain(op, errno)
     }
 
@@ -335,166 +330,11 @@ impl<K: Pod, V: Pod> Typed<K, V> {
         Ok(done)
     }
 
-    fn partial(&self, op: Op, done: usize, source: Error) -> Error {
+    pub(crate) fn partial(&self, op: Op, done: usize, source: Error) -> Error {
         if done == 0 {
             return source;
         }
         Error::Partial { map: self.raw.name(), op, done, source: Box::new(source) }
-    }
-
-    // Batches of writes.
-
-    pub(crate) fn update_all<E, KB, VB>(&self, entries: E) -> Result<usize>
-    where
-        E: IntoIterator<Item = (KB, VB)>,
-        KB: Borrow<K>,
-        VB: Borrow<V>,
-    {
-        let mut batch = WriteBatch::new(self);
-        for (key, value) in entries {
-            batch.push(*key.borrow(), |values| {
-                values.extend_from_slice(bytes_of(value.borrow()));
-                Ok(())
-            })?;
-        }
-        batch.finish()
-    }
-
-    pub(crate) fn update_all_cpus<E, KB, VB>(&self, entries: E) -> Result<usize>
-    where
-        E: IntoIterator<Item = (KB, VB)>,
-        KB: Borrow<K>,
-        VB: Borrow<PerCpu<V>>,
-    {
-        let mut batch = WriteBatch::new(self);
-        for (key, value) in entries {
-            batch.push(*key.borrow(), |values| {
-                values.extend_from_slice(&value.borrow().to_bytes(self.shape())?);
-                Ok(())
-            })?;
-        }
-        batch.finish()
-    }
-
-    pub(crate) fn delete_all<KB: Borrow<K>>(
-        &self,
-        keys: impl IntoIterator<Item = KB>,
-    ) -> Result<usize> {
-        let mut done = 0;
-        let mut keys = keys.into_iter();
-        let mut batch: Vec<K> = Vec::with_capacity(WRITE_BATCH);
-        loop {
-            batch.clear();
-            batch.extend(keys.by_ref().take(WRITE_BATCH).map(|key| *key.borrow()));
-            if batch.is_empty() {
-                return Ok(done);
-            }
-            self.delete_batch(&batch, &mut done)?;
-        }
-    }
-
-    /// Deletes `keys`, passing over those that are not there.
-    fn delete_batch(&self, mut keys: &[K], done: &mut usize) -> Result<()> {
-        let (mut batches, mut tries) = (true, 0);
-        while let [first, ..] = keys {
-            let (deleted, result) = if batches {
-                self.raw.sys().delete_batch(bytes_of_slice(keys), keys.len() as u32)
-            } else {
-                let result = self.raw.sys().delete(bytes_of(first));
-                (u32::from(result.is_ok()), result)
-            };
-            *done += deleted as usize;
-            if deleted > 0 {
-                tries = 0;
-            }
-            keys = &keys[deleted as usize..];
-            match result {
-                Ok(()) => {}
-                // The key behind the deleted ones is not there.
-                Err(Errno::NOENT) => keys = keys.get(1..).unwrap_or(&[]),
-                Err(errno) if errno.is_transient() && tries < TRIES => {
-                    tries += 1;
-                    pause(tries);
-                }
-                Err(Errno::NOTSUPP | Errno::INVAL) if batches => batches = false,
-                Err(errno) => {
-                    let op = if batches { Op::DeleteBatch } else { Op::Delete };
-                    return Err(self.partial(op, *done, self.explain(op, errno)));
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Entries on their way into the map, sent when enough have come together.
-struct WriteBatch<'a, K, V> {
-    map: &'a Typed<K, V>,
-    keys: Vec<K>,
-    values: Vec<MaybeUninit<u8>>,
-    done: usize,
-    batches: bool,
-}
-
-impl<'a, K: Pod, V: Pod> WriteBatch<'a, K, V> {
-    fn new(map: &'a Typed<K, V>) -> Self {
-        Self { map, keys: Vec::new(), values: Vec::new(), done: 0, batches: true }
-    }
-
-    fn push(
-        &mut self,
-        key: K,
-        value: impl FnOnce(&mut Vec<MaybeUninit<u8>>) -> Result<()>,
-    ) -> Result<()> {
-        if let Err(error) = value(&mut self.values) {
-            // What was good before it is still written.
-            self.send()?;
-            return Err(self.map.partial(Op::UpdateBatch, self.done, error));
-        }
-        self.keys.push(key);
-        let enough = self.keys.len() == WRITE_BATCH || self.values.len() >= WRITE_BYTES;
-        if enough { self.send() } else { Ok(()) }
-    }
-
-    fn finish(mut self) -> Result<usize> {
-        self.send()?;
-        Ok(self.done)
-    }
-
-    fn send(&mut self) -> Result<()> {
-        let span = self.map.shape().value_span();
-        let sys = self.map.raw.sys();
-        let (mut at, mut tries) = (0, 0);
-        while at < self.keys.len() {
-            let (keys, values) = (&self.keys[at..], &self.values[at * span..]);
-            let (written, result) = if self.batches {
-                sys.update_batch(bytes_of_slice(keys), values, keys.len() as u32)
-            } else {
-                let result = sys.update(bytes_of(&keys[0]), &values[..span], Mode::Any.flags());
-                (u32::from(result.is_ok()), result)
-            };
-            at += written as usize;
-            self.done += written as usize;
-            if written > 0 {
-                tries = 0;
-            }
-            match result {
-                Ok(()) => {}
-                Err(errno) if errno.is_transient() && tries < TRIES => {
-                    tries += 1;
-                    pause(tries);
-                }
-                Err(Errno::NOTSUPP | Errno::INVAL) if self.batches => self.batches = false,
-                Err(errno) => {
-                    let op = if self.batches { Op::UpdateBatch } else { Op::Update };
-                    let source = self.map.explain(op, errno);
-                    return Err(self.map.partial(op, self.done, source));
-                }
-            }
-        }
-        self.keys.clear();
-        self.values.clear();
-        Ok(())
     }
 }
 

@@ -150,4 +150,6 @@ fn i5_a_per_cpu_value_has_a_slot_for_each_possible_cpu() {
     // What is in the slot of a CPU that is not online counts in the sum.
     array.update(0, &PerCpu::splat(1)).unwrap();
     assert_eq!(array.sum().unwrap(), possible.len() as u64);
+    assert_eq!(array.sum_of(0).unwrap(), possible.len() as u64);
+    assert_eq!(array.lookup(0).unwrap().sum(), possible.len() as u64);
 }

@@ -28,7 +28,7 @@ struct Peer {
 
 /// Right but for the types and order that a test gives the first fields.
 macro_rules! reference {
-    ($name:ident { $($field:ident: $t:ty,)* }) => {
+    ($name:ident { $($field:ident: $t:ty),* }) => {
         #[derive(Clone, Copy, Pod)]
         #[repr(C)]
         struct $name {

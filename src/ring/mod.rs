@@ -1,6 +1,10 @@
 //! The ring buffer: events from programs to user space.
 
 mod lock;
+mod record;
 mod ring_buf;
+mod totals;
 
-pub use ring_buf::{Record, RingBuf, RingTotals};
+pub use record::Record;
+pub use ring_buf::RingBuf;
+pub use totals::RingTotals;

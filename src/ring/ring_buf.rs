@@ -1,8 +1,7 @@
-//! [`RingBuf`] and [`Record`].
+//! [`RingBuf`].
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,24 +10,14 @@ use nix::poll::{PollFd, PollFlags};
 use nix::sys::time::TimeSpec;
 
 use super::lock::ConsumerLock;
+use super::record::{Record, event};
+use super::totals::RingTotals;
 use crate::error::{Error, Op, OpenError, Result};
 use crate::raw::{MapKind, RawMap, Spec};
 use crate::source::MapSource;
 use crate::sys::commands::Errno;
-use crate::sys::pod;
 use crate::sys::ring::{Peek, Reader};
-use crate::{Accumulate, MapInfo, MapName, PerCpuArray, Pod};
-
-/// The totals beside a ring that `ATLAS_RING` of `bpf_atlas.h` declares: one
-/// element a CPU, growing only.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Accumulate)]
-#[repr(C)]
-pub struct RingTotals {
-    /// Records handed over, those still unread among them.
-    pub submitted: u64,
-    /// Records that found no room.
-    pub lost: u64,
-}
+use crate::{MapInfo, MapName, PerCpuArray, Pod};
 
 /// The reader of a ring buffer of events `E`. Since Linux 5.8.
 ///
@@ -62,11 +51,11 @@ pub struct RingTotals {
 #[doc(alias = "BPF_MAP_TYPE_RINGBUF")]
 pub struct RingBuf<E> {
     raw: RawMap,
-    reader: Reader,
+    pub(super) reader: Reader,
     totals: Option<PerCpuArray<RingTotals>>,
     tail: bool,
     /// The length of a record that was handed out and not yet consumed.
-    out: Option<usize>,
+    pub(super) out: Option<usize>,
     delivered: u64,
     refused: u64,
     _lock: ConsumerLock,
@@ -263,7 +252,7 @@ impl<E: Pod> RingBuf<E> {
     }
 
     /// Consumes the record that is out, if any.
-    fn consume(&mut self) {
+    pub(super) fn consume(&mut self) {
         if let Some(len) = self.out.take() {
             self.reader.step(len);
             self.reader.release();
@@ -381,11 +370,6 @@ impl<E: Pod> RingBuf<E> {
     }
 }
 
-fn event<E: Pod>(bytes: &[u8]) -> &E {
-    // Records are aligned to 8 and at least as long as an `E`: `FITS`, `peek`.
-    pod::view(bytes).expect("an aligned record of the right size")
-}
-
 /// A drain under way: gives memory back in batches, and on a panic.
 struct Batch<'r, E: Pod> {
     ring: &'r mut RingBuf<E>,
@@ -409,44 +393,6 @@ impl<E: Pod> Drop for Batch<'_, E> {
         // The record that a panic left half-read is consumed.
         self.ring.consume();
         self.ring.reader.release();
-    }
-}
-
-/// A record in the ring's own memory: dereferences to the event. Dropping it
-/// consumes it.
-pub struct Record<'r, E: Pod> {
-    ring: &'r mut RingBuf<E>,
-}
-
-impl<E: Pod> Record<'_, E> {
-    fn bytes(&self) -> &[u8] {
-        self.ring.reader.record(self.ring.out.unwrap_or(0))
-    }
-
-    /// The bytes behind the event, for a ring opened
-    /// [`with_tail`](RingBuf::with_tail); else empty.
-    pub fn tail(&self) -> &[u8] {
-        &self.bytes()[size_of::<E>()..]
-    }
-}
-
-impl<E: Pod> Deref for Record<'_, E> {
-    type Target = E;
-
-    fn deref(&self) -> &E {
-        event(self.bytes())
-    }
-}
-
-impl<E: Pod> Drop for Record<'_, E> {
-    fn drop(&mut self) {
-        self.ring.consume();
-    }
-}
-
-impl<E: Pod + fmt::Debug> fmt::Debug for Record<'_, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&**self, f)
     }
 }
 
