@@ -16,6 +16,7 @@ mod pins;
 use std::ffi::OsStr;
 use std::fmt;
 
+pub use libbpf_rs::XdpFlags;
 use libbpf_rs::{MapCore, Object, ObjectBuilder, OpenMapMut, OpenObject};
 
 #[doc(hidden)]

@@ -90,7 +90,7 @@ impl<K: Pod, V: Pod> Typed<K, V> {
         if size_of::<K>() != raw.key_size() as usize {
             return Err(OpenError::KeySize {
                 map,
-                type_name: K::LAYOUT.name,
+                type_name: std::any::type_name::<K>(),
                 rust: size_of::<K>(),
                 kernel: raw.key_size(),
             });
@@ -98,7 +98,7 @@ impl<K: Pod, V: Pod> Typed<K, V> {
         if size_of::<V>() != raw.value_size() as usize {
             return Err(OpenError::ValueSize {
                 map,
-                type_name: V::LAYOUT.name,
+                type_name: std::any::type_name::<V>(),
                 rust: size_of::<V>(),
                 kernel: raw.value_size(),
             });

@@ -5,6 +5,7 @@
 
 use std::fmt::Display;
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
 use std::process::{self, Command, Stdio};
@@ -177,8 +178,11 @@ fn g9_cap_bpf_and_cap_perfmon_are_enough() {
     attached.add(agent::quietly("attaching", || program.attach()).unwrap());
     let calls = Hash::<u32, u64>::open(attached.map("calls").unwrap()).unwrap();
     assert_eq!(calls.count().unwrap(), 0);
-    // The kernel gives such a process no BTF by its id: sizes are what is proved.
-    assert_eq!(*calls.proof(), Proof::SizesOnly(Unproved::NotPermitted));
+    // The kernel gives such a process no BTF by its id. The object has its own;
+    // where there is no object, sizes are what is proved.
+    assert_eq!(*calls.proof(), Proof::ObjectBtf);
+    let anew = Hash::<u32, u64>::open(calls.as_fd()).unwrap();
+    assert_eq!(*anew.proof(), Proof::SizesOnly(Unproved::NotPermitted));
 }
 
 #[test]

@@ -195,6 +195,7 @@ fn g6_a_drain_ends_with_what_was_there_when_it_began() {
     let drained = ring.drain(|_| {
         produce(&programs, 0, next, 1);
         next += 1;
+        assert!(next < 1000, "a drain without end");
     });
     assert_eq!(drained.unwrap(), 100);
     assert_eq!(ring.drain(|_| {}).unwrap(), 100);

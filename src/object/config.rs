@@ -1,6 +1,6 @@
 //! What can be asked of maps and programs before they are loaded.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::pins;
@@ -10,6 +10,7 @@ use crate::error::{Errno, Op, OpenError};
 use crate::kind::MapKind;
 use crate::layout::Layout;
 use crate::source::MapSource;
+use crate::sys::open_map::forget_pin_path;
 
 /// What the generated code knows of a map.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +82,7 @@ impl MapConfig {
     }
 
     /// Takes this map instead of creating one: to share a map between objects.
+    /// It is not pinned.
     pub fn share(&mut self, map: impl MapSource) -> &mut Self {
         self.share = Some(map.map_fd().and_then(|fd| {
             fd.try_clone_to_owned().map_err(|error| OpenError::Sys {
@@ -153,9 +155,11 @@ impl OpenedObject {
         if let Some(shared) = share {
             let fd = shared?;
             pins::check_shared(spec, &fd)?;
-            use std::os::fd::AsFd;
             quietly(format!("sharing map `{name}`"), || map.reuse_fd(fd.as_fd()))?;
-            return Ok(());
+            return forget_pin_path(&mut map).map_err(|errno| ObjectError::Kernel {
+                what: format!("sharing map `{name}`"),
+                errno,
+            });
         }
         let asked = pin.is_some();
         let path = pin.or_else(|| {

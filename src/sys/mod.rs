@@ -15,6 +15,7 @@ pub(crate) mod commands;
 pub(crate) mod fake;
 pub(crate) mod mmap;
 pub(crate) mod object;
+pub(crate) mod open_map;
 pub(crate) mod pod;
 pub(crate) mod prog;
 pub(crate) mod ring;

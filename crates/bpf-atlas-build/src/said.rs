@@ -1,0 +1,106 @@
+//! What clang says: warnings, which libbpf-cargo only logs, and errors without
+//! what stands around them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+
+/// Errors that are shown; what follows is mostly a consequence.
+const MOST_ERRORS: usize = 20;
+
+/// Runs `f`, and gives the warnings that clang wrote meanwhile.
+pub(crate) fn during<T>(f: impl FnOnce() -> T) -> (T, Vec<String>) {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let listener = Listener(lines.clone());
+    let result = tracing::subscriber::with_default(listener, f);
+    let lines = std::mem::take(&mut *lines.lock().unwrap_or_else(PoisonError::into_inner));
+    (result, lines.into_iter().filter(|line| is_worth_it(line)).collect())
+}
+
+/// The first errors of clang's, each with file and line.
+pub(crate) fn errors(text: &str) -> String {
+    let lines: Vec<_> = text.lines().filter(|line| is_worth_it(line)).collect();
+    let told = |line: &&str| line.contains("error: ");
+    let count = lines.iter().filter(|line| told(line)).count();
+    if count == 0 {
+        return text.trim().into();
+    }
+    let mut shown = Vec::new();
+    let mut errors = 0;
+    for line in lines {
+        errors += usize::from(told(&line));
+        if errors > MOST_ERRORS {
+            shown.push(format!("and {} errors more", count - MOST_ERRORS));
+            break;
+        }
+        // Notes tell more of the error above them.
+        if errors > 0 && !line.contains("warning: ") {
+            shown.push(line.to_owned());
+        }
+    }
+    shown.join("\n")
+}
+
+/// Not `2 errors generated.`, and not the way to a header.
+fn is_worth_it(line: &str) -> bool {
+    let count = line.ends_with("generated.") && line.starts_with(|c: char| c.is_ascii_digit());
+    !(line.trim().is_empty() || count || line.starts_with("In file included from"))
+}
+
+/// Takes what libbpf-cargo logs of clang.
+struct Listener(Arc<Mutex<Vec<String>>>);
+
+impl Subscriber for Listener {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "compiler-stderr"
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line(String::new());
+        event.record(&mut line);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line.0);
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        if field.name() == "message" {
+            self.0 = format!("{value:?}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_come_without_what_stands_around_them() {
+        let said = "In file included from a.bpf.c:1:\n./b.h:3:1: warning: unused\n\
+                    ./b.h:4:2: error: unknown type name 'u3'\n./b.h:1:1: note: did you mean\n\
+                    1 warning and 1 error generated.\n";
+        assert_eq!(
+            errors(said),
+            "./b.h:4:2: error: unknown type name 'u3'\n./b.h:1:1: note: did you mean"
+        );
+        assert_eq!(errors("clang: crashed\n"), "clang: crashed");
+        let many: String = (0..30).map(|n| format!("a.c:{n}:1: error: no\n")).collect();
+        assert!(errors(&many).ends_with("and 10 errors more"));
+    }
+}
