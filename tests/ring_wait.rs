@@ -123,6 +123,25 @@ fn g6_i18_data_that_wakes_no_one_is_seen_at_the_end_of_the_wait() {
     assert_eq!(read_all(&mut ring), [0, 1, 2]);
 }
 
+/// A submission behind one without a wake-up wakes no one either, since the
+/// kernel takes the reader for busy. Even a wait without an end finds both.
+#[test]
+fn g6_i18_a_wait_without_end_does_not_sleep_on_data_that_wakes_no_one() {
+    let programs = load(4096);
+    let mut ring = reader(&programs);
+    for second in [NO_WAKEUP, 0] {
+        let (ready, took, _) = meanwhile(
+            || {
+                produce_with(&programs, 0, 0, 1, NO_WAKEUP);
+                produce_with(&programs, 0, 1, 1, second);
+            },
+            || timed(|| ring.wait(None).unwrap()),
+        );
+        assert!(ready && took < LONG / 2, "{took:?}");
+        assert_eq!(read_all(&mut ring), [0, 1]);
+    }
+}
+
 /// Every order of two submissions with any wake-up: all records come, and no
 /// wait outlasts its timeout.
 #[test]

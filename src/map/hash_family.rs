@@ -10,8 +10,8 @@ macro_rules! hash_methods {
             /// While someone *replaces* this key's element (`update` on a key
             /// that is there) or deletes it, the kernel may answer `None` for a
             /// key that is there throughout, bytes of two values, or the value
-            /// of the key that reuses the element: measured, some in 100,000
-            /// under constant replacement. Programs that write in place (an
+            /// of the key that reuses the element: measured, up to some hundred in
+            /// 100,000 under constant replacement. Programs that write in place (an
             /// atomic add through the pointer) do not cause this. A walk never
             /// has it, nor [`lookup_walked`](Self::lookup_walked). Aligned
             /// fields of up to 8 bytes are never torn by writers in place.

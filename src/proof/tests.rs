@@ -2,6 +2,7 @@
 //! types as the kernel tells them.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 use crate::layout::{Field, LayoutKind};
@@ -47,7 +48,11 @@ struct Reference {
 /// The map of `tests/bpf/proof.bpf.c` in the kernel.
 fn flows() -> RawMap {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let object = std::env::temp_dir().join(format!("bpf-atlas-proof-{}.o", std::process::id()));
+    // Tests may run side by side.
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("bpf-atlas-proof-{}-{number}.o", std::process::id());
+    let object = std::env::temp_dir().join(name);
     libbpf_cargo::SkeletonBuilder::new()
         .source(root.join("tests/bpf/proof.bpf.c"))
         .obj(&object)

@@ -28,8 +28,8 @@ use crate::{MapInfo, MapName, PerCpuArray, Pod};
 ///
 /// A record that was handed out is consumed: when its [`Record`] is dropped,
 /// at the latest when the next one is asked for, also after a panic. A reader
-/// that is killed leaves the record it held; the next reader of a pinned ring
-/// gets it again.
+/// that is killed, or dropped while a record of it is leaked, leaves the record
+/// it held; the next reader of the ring gets it again.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -65,6 +65,8 @@ pub struct RingBuf<E> {
 /// `BPF_F_RB_OVERWRITE`: producers overwrite what is not read yet, by another
 /// protocol.
 const OVERWRITE: u32 = 1 << 19;
+/// How long a wait sleeps before it looks by itself.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// What a drain reads before it gives the memory back.
 const RELEASE_EVERY: usize = 64;
 
@@ -264,8 +266,8 @@ impl<E: Pod> RingBuf<E> {
     ///
     /// Data that is there is never slept on. A record that its producer has
     /// reserved but not committed is waited for with pauses from 50 µs to 1 ms.
-    /// What a program submits with `BPF_RB_NO_WAKEUP` wakes no one, so it is
-    /// seen at the end of `timeout`. A signal is not an error: the wait goes
+    /// What a program submits with `BPF_RB_NO_WAKEUP` wakes no one, nor does what
+    /// comes behind it: it is seen within 100 ms, or at the end of `timeout`. A signal is not an error: the wait goes
     /// on. Exact to what `ppoll` is, nanoseconds. One `ppoll` a sleep.
     ///
     /// # Errors
@@ -292,14 +294,16 @@ impl<E: Pod> RingBuf<E> {
                 std::thread::sleep(left.map_or(pause, |left| left.min(pause)));
                 pause = (pause * 2).min(Duration::from_millis(1));
             } else {
-                self.poll(left)?;
+                // What is submitted with BPF_RB_NO_WAKEUP wakes no one, nor does a
+                // submission behind it: so look now and then.
+                self.poll(left.map_or(LOOK_EVERY, |left| left.min(LOOK_EVERY)))?;
             }
         }
     }
 
-    fn poll(&self, timeout: Option<Duration>) -> Result<()> {
+    fn poll(&self, timeout: Duration) -> Result<()> {
         let mut fds = [PollFd::new(self.raw.as_fd(), PollFlags::POLLIN)];
-        match nix::poll::ppoll(&mut fds, timeout.map(TimeSpec::from), None) {
+        match nix::poll::ppoll(&mut fds, Some(TimeSpec::from(timeout)), None) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
             Err(errno) => Err(self.raw.explain(Op::Poll, Errno::from(errno))),
         }
