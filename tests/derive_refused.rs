@@ -2,11 +2,9 @@
 //! small crate, one refused shape in each of its binaries.
 #![forbid(unsafe_code)]
 
-use std::fs;
-use std::os::unix::fs::{MetadataExt as _, chown};
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+#[path = "support/outside.rs"]
+mod outside;
+use outside::Crate;
 
 /// Stands before the token that the compiler is to point at.
 const HERE: &str = "/*here*/";
@@ -229,13 +227,20 @@ fn main() {}
 
 #[test]
 fn each_refused_shape_says_what_to_write_instead() {
-    let refused = Crate::new("derive-refused");
+    let library = env!("CARGO_MANIFEST_DIR");
+    let refused = Crate::new(
+        "derive-refused",
+        &format!(
+            "[dependencies]\nbpf-atlas = {{ path = {library:?}, default-features = false }}\n"
+        ),
+    );
+    let binary = |name: &str, source: &str| refused.write(&format!("src/bin/{name}.rs"), source);
     for (name, item, _) in REFUSED {
-        refused.binary(name, &format!("use bpf_atlas::Pod;\n\n{item}\n\nfn main() {{}}\n"));
+        binary(name, &format!("use bpf_atlas::Pod;\n\n{item}\n\nfn main() {{}}\n"));
     }
-    refused.binary("accepted", ACCEPTED);
+    binary("accepted", ACCEPTED);
 
-    let (success, output) = refused.cargo_check(&["--bins", "--keep-going"]);
+    let (success, output) = cargo_check(&refused, &["--bins", "--keep-going"]);
     assert!(!success, "no binary was refused:\n{output}");
     let errors = errors(&output);
     let mut failures = Vec::new();
@@ -250,7 +255,7 @@ fn each_refused_shape_says_what_to_write_instead() {
     }
     assert!(failures.is_empty(), "cargo said:\n{output}\n\n{}", failures.join("\n\n"));
 
-    let (success, output) = refused.cargo_check(&["--bin", "accepted"]);
+    let (success, output) = cargo_check(&refused, &["--bin", "accepted"]);
     assert!(success, "the accepted types are refused:\n{output}");
 }
 
@@ -289,84 +294,8 @@ fn errors(output: &str) -> Vec<Error> {
     found
 }
 
-/// A crate outside the workspace that depends on the library by path.
-struct Crate {
-    root: PathBuf,
-    /// User and group that own the build directory, if this process is not of
-    /// that user: root may test what somebody else has built, and then must
-    /// leave nothing there that its owner cannot remove.
-    builder: Option<(u32, u32)>,
-}
-
-impl Crate {
-    fn new(name: &str) -> Self {
-        let library = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let built = fs::metadata(scratch).expect("cargo made it");
-        let me = fs::metadata("/proc/self").expect("a mounted /proc").uid();
-        let builder = (built.uid() != me).then(|| (built.uid(), built.gid()));
-        let this = Self { root: scratch.join(name), builder };
-        // What an earlier run left, but for the built dependencies.
-        fs::remove_dir_all(this.root.join("src")).ok();
-        this.write(
-            "Cargo.toml",
-            &format!(
-                "[package]\nname = {name:?}\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
-                 [workspace]\n\n\
-                 [dependencies]\nbpf-atlas = {{ path = {library:?}, default-features = false }}\n"
-            ),
-        );
-        // The versions that the library itself was built with: no network.
-        let lock = fs::read_to_string(library.join("Cargo.lock")).expect("cargo has just run");
-        this.write("Cargo.lock", &lock);
-        this
-    }
-
-    fn binary(&self, name: &str, source: &str) {
-        self.write(&format!("src/bin/{name}.rs"), source);
-    }
-
-    fn write(&self, path: &str, text: &str) {
-        let path = self.root.join(path);
-        fs::create_dir_all(path.parent().expect("inside the crate")).expect("make a directory");
-        fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        if let Some((user, group)) = self.builder {
-            for made in path.ancestors().take_while(|made| made.starts_with(&self.root)) {
-                chown(made, Some(user), Some(group)).expect("root may");
-            }
-        }
-    }
-
-    /// Whether `cargo check` passed, and what it said.
-    fn cargo_check(&self, arguments: &[&str]) -> (bool, String) {
-        let cargo = Path::new(env!("CARGO"));
-        let mut command = Command::new(cargo);
-        command
-            .args(["check", "--offline", "--color=never"])
-            .args(arguments)
-            .arg("--target-dir")
-            .arg(self.root.join("target"))
-            .current_dir(&self.root);
-        let rustc = cargo.with_file_name("rustc");
-        if rustc.exists() {
-            command.env("RUSTC", rustc);
-        }
-        if let Some((user, group)) = self.builder {
-            command.uid(user).gid(group);
-            if let Some(home) = home(user) {
-                command.env("HOME", home);
-            }
-        }
-        let output = command.output().expect("run cargo");
-        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
-    }
-}
-
-/// The home directory of a user, where cargo keeps what it has fetched.
-fn home(user: u32) -> Option<String> {
-    let accounts = fs::read_to_string("/etc/passwd").ok()?;
-    accounts.lines().find_map(|account| {
-        let fields: Vec<_> = account.split(':').collect();
-        (fields.len() > 5 && fields[2] == user.to_string()).then(|| fields[5].to_owned())
-    })
+/// Whether `cargo check` passed, and what it said.
+fn cargo_check(made: &Crate, arguments: &[&str]) -> (bool, String) {
+    let output = made.cargo("check").args(arguments).output().expect("run cargo");
+    (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
