@@ -1,5 +1,7 @@
 //! A crate outside the workspace, made by a test and built by cargo.
 
+#![allow(dead_code, reason = "no test binary uses everything")]
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::os::unix::process::CommandExt as _;
