@@ -13,8 +13,8 @@
 //! Data flows down, and modules know only those above them in this picture.
 //!
 //! # Promises
-//! * **Types** A map whose kind or sizes are not those of the Rust types is
-//!   refused when it is opened.
+//! * **Types** A map whose kind, sizes or fields are not those of the Rust types
+//!   is refused when it is opened, with a table of all differences.
 //! * **Complete or an error** A walk yields every key that is there throughout
 //!   exactly once and none twice, or says why it cannot. No error is taken for
 //!   an end or an absence.
