@@ -210,6 +210,13 @@ pub fn attach_xdp(program: impl AsFd, ifindex: u32, flags: XdpFlags) -> Result<O
     xdp::link(program.as_fd(), ifindex as i32, flags.bits())
 }
 
+/// The BTF that the object brought with it.
+pub(crate) fn btf_of(object: &Object) -> Option<Declared> {
+    let id = object::btf_id(object)?;
+    let btf = Btf::parse(&object::btf(object)?).ok()?;
+    Some(Declared { btf: Arc::new(btf), id })
+}
+
 /// Links and maps of a program, without the skeleton they came from.
 ///
 /// Programs stay attached and maps stay open as long as this lives; dropping
@@ -247,13 +254,11 @@ impl Attached {
     /// As [`RawMap::open`].
     pub fn new(object: &Object) -> Result<Self, OpenError> {
         let mut maps = BTreeMap::new();
-        let btf = object::btf(object).and_then(|bytes| Btf::parse(&bytes).ok()).map(Arc::new);
+        let btf = btf_of(object);
         for map in object.maps() {
-            let (key, value) = object::type_ids(&map);
-            let declared = btf.clone().map(|btf| Declared { btf, key, value });
             let raw = match RawMap::open(&map) {
                 Err(OpenError::NotLoaded { .. }) => None,
-                result => Some(result?.with_declared(declared)),
+                result => Some(result?.with_declared(btf.clone())),
             };
             maps.insert(map.name().to_string_lossy().into_owned(), raw);
         }

@@ -41,9 +41,9 @@ pub enum ObjectError {
     Map(#[from] OpenError),
 
     /// A pinned map of another version of the program: of another kind, size
-    /// or type. `source` tells the differences.
+    /// or type. `why` tells the differences.
     #[error(
-        "map `{map}` cannot go on with what is pinned at {}: {source}; remove the pin to start anew",
+        "map `{map}` cannot go on with what is pinned at {} (remove the pin to start anew): {why}",
         path.display()
     )]
     Pin {
@@ -52,7 +52,7 @@ pub enum ObjectError {
         /// The pin.
         path: std::path::PathBuf,
         /// What differs.
-        source: OpenError,
+        why: OpenError,
     },
 
     /// A pinned map that holds the same types, but was created otherwise.

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use bpf_atlas_btf::{Btf, TypeId};
+use bpf_atlas_btf::Btf;
 
 use crate::caps::Capability;
 use crate::cursor::Buffers;
@@ -39,12 +39,11 @@ pub struct RawMap {
     declared: Option<Declared>,
 }
 
-/// The types that the object of a map declares for it.
+/// The BTF of the object that a map came from, and its id in the kernel.
 #[derive(Clone)]
 pub struct Declared {
     pub(crate) btf: Arc<Btf>,
-    pub(crate) key: TypeId,
-    pub(crate) value: TypeId,
+    pub(crate) id: u32,
 }
 
 struct Inner {
@@ -72,7 +71,7 @@ impl RawMap {
         Ok(Self { declared: source.declared(), ..Self::from_fd(fd, what)? })
     }
 
-    /// With the types that the map's object declares.
+    /// With the BTF of the map's object.
     pub(crate) fn with_declared(self, declared: Option<Declared>) -> Self {
         Self { declared, ..self }
     }

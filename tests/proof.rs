@@ -108,6 +108,15 @@ fn g9_without_cap_sys_admin_the_object_proves_its_maps() {
         let map = attached.map("flows").unwrap();
         assert_eq!(*Hash::<Key, Reference>::open(map).unwrap().proof(), Proof::ObjectBtf);
         refused::<Drifted>(map, &["bytes", "sign differs"]);
+        // A map that is not the object's own, though it goes by its name: the
+        // object's types prove nothing of it.
+        let pinned = RawMap::open_pinned(std::env::var("PIN").unwrap()).unwrap();
+        let mut open = agent::open_file(programs::compile("proof")).unwrap();
+        let mut flows = open.maps_mut().find(|map| map.name() == "flows").unwrap();
+        flows.reuse_fd(std::os::fd::AsFd::as_fd(&pinned)).unwrap();
+        let other = agent::Attached::new(&agent::load(open).unwrap()).unwrap();
+        let reused = Hash::<Key, Reference>::open(other.map("flows").unwrap()).unwrap();
+        assert_eq!(*reused.proof(), Proof::SizesOnly(Unproved::NotPermitted));
         // The same map, without its object.
         let bare = std::os::fd::AsFd::as_fd(map).try_clone_to_owned().unwrap();
         let flows = Hash::<Key, Reference>::open(&bare).unwrap();
@@ -115,11 +124,13 @@ fn g9_without_cap_sys_admin_the_object_proves_its_maps() {
         assert!(matches!(Hash::<Key, Grown>::open(&bare), Err(OpenError::ValueSize { .. })));
         return;
     }
-    programs::compile("proof");
+    let pins = Pins::new();
+    let path = pins.path("flows");
+    RawMap::open(Programs::load("proof").map("flows")).unwrap().pin(&path).unwrap();
     let Some(mut child) = child_with(&BPF_AND_PERFMON, NAME, "unprivileged") else {
         return skipped(NAME, "no setpriv (util-linux)");
     };
-    let output = child.output().unwrap();
+    let output = child.env("PIN", &path).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 

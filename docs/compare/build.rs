@@ -3,6 +3,7 @@
 use std::env;
 use std::path::Path;
 
+use bpf_atlas_build::Builder;
 use libbpf_cargo::SkeletonBuilder;
 
 fn main() {
@@ -23,5 +24,19 @@ fn main() {
         builder("src/upgrade.bpf.c", &format!("{version}.bpf.o"), &format!("-D{version}"))
             .build()
             .unwrap_or_else(|error| panic!("upgrade.bpf.c: {error:#}"));
+    }
+
+    // And the modules that bpf-atlas-build generates, beside those objects and not in their place.
+    let modules = out.join("modules");
+    Builder::new("src/compare.bpf.c")
+        .clang_arg("-DGENERATED")
+        .skeleton(false)
+        .out_dir(&modules)
+        .build_or_exit();
+    for version in ["FIRST", "GREW", "REORDERED"] {
+        Builder::object(out.join(format!("{version}.bpf.o")))
+            .skeleton(false)
+            .out_dir(&modules)
+            .build_or_exit();
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use libbpf_rs::{Link, Object, ProgramMut, XdpFlags};
 
 use super::{ObjectError, is_section, map_of};
-use crate::agent::{self, quietly};
+use crate::agent::{self, btf_of, quietly};
 use crate::error::OpenError;
 use crate::global::Global;
 use crate::kind::MapName;
@@ -158,7 +158,7 @@ impl fmt::Debug for LoadedObject {
 /// [`OpenError::NotFound`], and as [`RawMap::open`].
 pub fn map(object: &Object, name: &str) -> Result<RawMap, OpenError> {
     match map_of(object, |other| other == name) {
-        Some(map) => RawMap::open(&map),
+        Some(map) => Ok(RawMap::open(&map)?.with_declared(btf_of(object))),
         None => Err(OpenError::NotFound {
             what: format!("map `{}` in this object", MapName::from_text(name)),
         }),

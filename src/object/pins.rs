@@ -44,7 +44,7 @@ pub(super) fn check_shared(spec: &MapSpec, fd: &OwnedFd) -> Result<(), ObjectErr
 /// Whether what is pinned at `path`, if anything is, can be gone on with.
 pub(super) fn check(spec: &MapSpec, map: &OpenMapMut<'_>, path: &Path) -> Result<(), ObjectError> {
     let name = spec.name();
-    let refuse = |source| ObjectError::Pin { map: name, path: path.into(), source };
+    let refuse = |why| ObjectError::Pin { map: name, path: path.into(), why };
     let raw = match RawMap::open_pinned(path) {
         Ok(raw) => raw,
         // Nothing is pinned there: libbpf will.

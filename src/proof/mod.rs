@@ -26,8 +26,9 @@ use crate::raw::{RawMap, Shape};
 pub enum Proof {
     /// Key and value were compared with the BTF of the map, field by field.
     Btf,
-    /// The kernel does not give the map's own BTF to this process, so key and
-    /// value were compared with the BTF of the object that declares the map.
+    /// Key and value were compared with the BTF of the object that the map was
+    /// created for, which is the map's own; the kernel does not give it to this
+    /// process.
     ObjectBtf,
     /// Only the sizes could be compared.
     SizesOnly(Unproved),
@@ -57,7 +58,7 @@ impl fmt::Display for Unproved {
 }
 
 /// Proves the key and value types of a map, as far as the kernel tells, or else
-/// the object that declares it.
+/// the object that it was created for.
 ///
 /// Three system calls where the map has BTF, none otherwise.
 pub(crate) fn of_map(map: &RawMap, key: &Layout, value: &Layout) -> Result<Proof, OpenError> {
@@ -70,10 +71,10 @@ pub(crate) fn of_map(map: &RawMap, key: &Layout, value: &Layout) -> Result<Proof
         },
         Err(unproved) => unproved,
     };
-    // A map without BTF may be one that takes none in the kernel.
-    if let Some(declared) = map.declared() {
-        let ids = (declared.key, declared.value);
-        if ids != (0, 0) && against(map, &declared.btf, ids, key, value)?.is_ok() {
+    // The same id is the same BTF: a map that the object took from a pin or
+    // another object has another.
+    if let Some(declared) = map.declared().filter(|declared| declared.id == shape.btf_id) {
+        if against(map, &declared.btf, ids, key, value)?.is_ok() {
             return Ok(Proof::ObjectBtf);
         }
     }

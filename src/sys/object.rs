@@ -47,11 +47,16 @@ pub(crate) fn btf(object: &Object) -> Option<Vec<u8>> {
     Some(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), len as usize) }.to_vec())
 }
 
-/// The types of key and value in the object's BTF; 0 for none.
-pub(crate) fn type_ids(map: &Map<'_>) -> (u32, u32) {
-    let ptr = map.as_libbpf_object().as_ptr();
-    // SAFETY: `ptr` points to the `bpf_map` that `map` borrows.
-    unsafe {
-        (libbpf_sys::bpf_map__btf_key_type_id(ptr), libbpf_sys::bpf_map__btf_value_type_id(ptr))
+/// The kernel's id of the BTF that the object was loaded with.
+pub(crate) fn btf_id(object: &Object) -> Option<u32> {
+    // SAFETY: the object is borrowed; takes it and returns an integer.
+    let fd = unsafe { libbpf_sys::bpf_object__btf_fd(object.as_libbpf_object().as_ptr()) };
+    if fd < 0 {
+        return None;
     }
+    let mut info = libbpf_sys::bpf_btf_info::default();
+    let mut len = size_of::<libbpf_sys::bpf_btf_info>() as u32;
+    // SAFETY: `info` is writable for `len` bytes, and asks for no bytes of BTF.
+    let ret = unsafe { libbpf_sys::bpf_btf_get_info_by_fd(fd, &mut info, &mut len) };
+    (ret == 0).then_some(info.id)
 }

@@ -49,10 +49,15 @@ MAP(hits, BPF_MAP_TYPE_PERCPU_ARRAY, 4, __u32, __u32);
 MAP(counts, BPF_MAP_TYPE_HASH, 100000, __u32, __u64);
 MAP(per_cpu_flows, BPF_MAP_TYPE_PERCPU_HASH, 16, __u32, struct flow);
 
+#ifdef GENERATED /* the same ring, and the type of its events in BTF */
+#include "bpf_atlas.h"
+ATLAS_RING(events, 4096, struct event);
+#else
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4096);
 } events SEC(".maps");
+#endif
 
 SEC("xdp") int fill(struct xdp_md *ctx)
 {

@@ -17,7 +17,13 @@ impl Pins {
         let dir = root.join(format!("atlas_build_{name}_{}", std::process::id()));
         if fs::create_dir(&dir).is_err() {
             let none = None::<&str>;
-            let _ = nix::mount::mount(Some("none"), root, Some("bpf"), nix::mount::MsFlags::empty(), none);
+            let _ = nix::mount::mount(
+                Some("none"),
+                root,
+                Some("bpf"),
+                nix::mount::MsFlags::empty(),
+                none,
+            );
             fs::create_dir(&dir).expect("a BPF file system at /sys/fs/bpf");
         }
         Self(dir)
@@ -56,7 +62,7 @@ macro_rules! refused {
         let mut open = $module::open().unwrap();
         open.set_pin_root(&$pins.0);
         let error = open.load().unwrap_err();
-        let ObjectError::Pin { map: "stats", source: OpenError::Types { .. }, .. } = &error else {
+        let ObjectError::Pin { map: "stats", why: OpenError::Types { .. }, .. } = &error else {
             panic!("{error}");
         };
         error.to_string()
@@ -102,7 +108,7 @@ fn a_path_of_its_own_and_a_shared_map() {
     assert!(path.exists());
 
     let mut open = pinned_v1::open().unwrap();
-    open.maps.stats.share(&Hash::<u32, pinned_v1::Stat>::open_pinned(&path).unwrap());
+    open.maps.stats.share(Hash::<u32, pinned_v1::Stat>::open_pinned(&path).unwrap());
     let mut second = open.load().unwrap();
     let ran = second.progs().count().libbpf(|count| count.test_run(Default::default()).is_ok());
     assert!(ran);

@@ -9,10 +9,36 @@ use bpf_atlas::{Array, CreateFlags, Hash, PerCpuArray, PerCpuHash, Pod, RawMap, 
 use compare::{PACKET, PIN, Said, Unpin, object, walked};
 use libbpf_rs::{Object, ProgramInput};
 
+/// The modules that bpf-atlas-build generates.
+macro_rules! module {
+    ($name:ident, $file:literal) => {
+        mod $name {
+            include!(concat!(env!("OUT_DIR"), "/modules/", $file, ".rs"));
+        }
+    };
+}
+module!(compared, "compare");
+module!(first, "FIRST");
+module!(grew, "GREW");
+module!(reordered, "REORDERED");
+
+/// A generated module loads its own version on the pinned map of the one before.
+macro_rules! upgraded_to {
+    ($module:ident, $before:literal) => {{
+        let _unpin = Unpin;
+        run(&mut load_pinned($before)?, "count")?;
+        let mut open = $module::open()?;
+        open.maps.flows.set_pin_path(PIN);
+        let loaded = open.load()?;
+        Ok(format!("{:?}", loaded.maps.flows.lookup(0)?))
+    }};
+}
+
 fn main() {
     compare::make(|mistake| match mistake {
         "1" => narrower(),
         "1, no BTF" => narrower_without_btf(),
+        "1, pinned" => narrower_pinned(),
         "2" => swapped(),
         "3a" => short_key(),
         "4" => unsigned(),
@@ -32,6 +58,10 @@ fn main() {
         "12a" => longer_event(),
         "12b" => swapped_event(),
         "12c" => panic_at_an_event(),
+        "generated" => generated(),
+        "generated, 5a" => upgraded_to!(grew, "FIRST"),
+        "generated, 5b" => upgraded_to!(reordered, "FIRST"),
+        "generated, 5c" => upgraded_to!(first, "WIDE"),
         _ => Ok("-".into()),
     });
 }
@@ -60,6 +90,13 @@ fn narrower_without_btf() -> Said {
     let made = Hash::<u32, Flow>::create("flows", 16)?;
     made.update(0, Flow { packets: 3, bytes: 0x1_0000_0004 })?;
     let flows = Hash::<u32, Narrow>::open(&made)?;
+    Ok(format!("{:?}, proof {:?}", flows.lookup(0)?, flows.proof()))
+}
+
+fn narrower_pinned() -> Said {
+    let _unpin = Unpin;
+    run(&mut load_pinned("FIRST")?, "count")?;
+    let flows = Array::<Narrow>::open_pinned(PIN)?;
     Ok(format!("{:?}, proof {:?}", flows.lookup(0)?, flows.proof()))
 }
 
@@ -273,6 +310,26 @@ fn panic_at_an_event() -> Said {
     }));
     let left = events.drain(|_| ())?;
     Ok(format!("caught: {}, then {left} event left", caught.is_err()))
+}
+
+/// What bpf-atlas-build makes of the C types: no mistake for 1 to 4, 6 and 12 to make.
+fn generated() -> Said {
+    use compared::PolicyKey;
+
+    let mut loaded = compared::open()?.load()?;
+    let packet = ProgramInput { data_in: Some(&PACKET), ..Default::default() };
+    loaded.progs().fill().libbpf(|fill| fill.test_run(packet).map(drop))?;
+    let maps = &mut loaded.maps;
+    let (flow, result) = (maps.flows.lookup(0)?, maps.results.lookup(0)?);
+    let key = PolicyKey { cgroup: 7, port: 443, ..Default::default() };
+    let rule = maps.policies.lookup(key)?;
+    let setting = maps.settings.lookup(0)?;
+    let event = maps.events.next()?.map(|event| *event);
+    let proof = maps.flows.proof();
+    Ok(format!(
+        "{flow:?}, {result:?}, {key:?}: {}, {setting:?}, {event:?}, proof {proof:?}",
+        rule.is_some()
+    ))
 }
 
 /// A map of the loaded object, after its program has filled it.
