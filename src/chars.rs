@@ -18,7 +18,7 @@ use crate::sys::pod::Pod;
 ///
 /// let comm = CharArray::<16>::new("bash");
 /// assert_eq!(comm, "bash");
-/// assert_eq!(comm.to_str_lossy(), "bash");
+/// assert_eq!(comm.to_string_lossy(), "bash");
 /// assert_eq!(format!("{comm} {comm:?}"), "bash b\"bash\"");
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,7 +58,7 @@ impl<const N: usize> CharArray<N> {
     }
 
     /// The text, `�` for what is not UTF-8.
-    pub fn to_str_lossy(&self) -> Cow<'_, str> {
+    pub fn to_string_lossy(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(self.as_bytes())
     }
 
@@ -101,7 +101,7 @@ impl<const N: usize> PartialEq<&str> for CharArray<N> {
 
 impl<const N: usize> fmt::Display for CharArray<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.to_str_lossy())
+        f.pad(&self.to_string_lossy())
     }
 }
 
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!((cut.as_bytes(), cut.to_c_str()), (&b"eth0"[..], Some(c"eth0")));
         assert_eq!(cut, "eth0");
         let full = CharArray(*b"abcd");
-        assert_eq!((full.to_str_lossy().as_ref(), full.to_c_str()), ("abcd", None));
+        assert_eq!((full.to_string_lossy().as_ref(), full.to_c_str()), ("abcd", None));
         assert_eq!(CharArray::<3>::new("abcd").0, *b"abc");
         assert!(CharArray::<0>::default().is_empty());
         assert_eq!(format!("[{:>6}]", CharArray::<4>::new("ab")), "[    ab]");

@@ -104,7 +104,7 @@ pub use bpf_atlas_derive::{Accumulate, Pod};
 pub mod __private {
     pub use crate::accumulate::{first, max, min};
     pub use crate::bits::{bits, set_bits, signed_bits};
-    pub use crate::same::has_field;
+    pub use crate::same::{has_field, has_only};
     pub use crate::sys::pod::zeroed;
     pub use crate::sys::words::{get, set};
     pub use libbpf_rs;

@@ -20,7 +20,7 @@ pub use libbpf_rs::XdpFlags;
 use libbpf_rs::{MapCore, Object, ObjectBuilder, OpenMapMut, OpenObject};
 
 #[doc(hidden)]
-pub use self::attach::map;
+pub use self::attach::maps;
 pub use self::attach::{LoadedObject, Program};
 pub use self::config::{MapConfig, MapSpec, ProgramConfig};
 use crate::agent::{LoadError, quietly};

@@ -12,6 +12,27 @@ pub const fn has_field(of: &Layout, name: &str, offset: usize, like: &Layout) ->
     }
 }
 
+/// Whether every field of `of` is one of these, but for padding, whose names
+/// begin with an underscore.
+pub const fn has_only(of: &Layout, names: &[&str]) -> bool {
+    let LayoutKind::Struct { fields } = of.kind else { return false };
+    let mut at = 0;
+    while at < fields.len() {
+        let name = fields[at].name.as_bytes();
+        let mut known = !name.is_empty() && name[0] == b'_';
+        let mut other = 0;
+        while other < names.len() {
+            known |= equal(name, names[other].as_bytes());
+            other += 1;
+        }
+        if !known {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
 /// Whether `rust` can stand for `c`.
 const fn same(c: &Layout, rust: &Layout) -> bool {
     if c.size != rust.size {
@@ -76,6 +97,16 @@ const fn equal(a: &[u8], b: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::{Be32, Pod};
+
+    #[test]
+    fn a_field_over_padding_is_one_too_many() {
+        const INT: Layout = Layout::int("u32", 4, 4, false);
+        const FIELDS: &[Field] = &[Field::new("a", 0, &INT), Field::new("_pad", 4, &INT)];
+        const OF: Layout = Layout::structure("S", 8, 4, FIELDS);
+        const { assert!(has_only(&OF, &["a", "b"])) };
+        const { assert!(!has_only(&OF, &["b"])) };
+        assert!(!has_only(&INT, &["a"]));
+    }
 
     #[derive(Clone, Copy, Pod)]
     #[repr(C)]

@@ -10,7 +10,6 @@ use super::{ObjectError, is_section, map_of};
 use crate::agent::{self, btf_of, quietly};
 use crate::error::OpenError;
 use crate::global::Global;
-use crate::kind::MapName;
 use crate::raw::RawMap;
 use crate::sys::pod::Pod;
 
@@ -80,7 +79,7 @@ impl LoadedObject {
     /// # Errors
     /// [`OpenError::NotFound`], and as [`RawMap::open`].
     pub fn map(&self, name: &str) -> Result<RawMap, OpenError> {
-        map(&self.object, name)
+        maps(&self.object)(name)
     }
 
     /// The variables of a section, live.
@@ -152,16 +151,12 @@ impl fmt::Debug for LoadedObject {
     }
 }
 
-/// The map of an object that the C source calls `name`. For generated code.
-///
-/// # Errors
-/// [`OpenError::NotFound`], and as [`RawMap::open`].
-pub fn map(object: &Object, name: &str) -> Result<RawMap, OpenError> {
-    match map_of(object, |other| other == name) {
-        Some(map) => Ok(RawMap::open(&map)?.with_declared(btf_of(object))),
-        None => Err(OpenError::NotFound {
-            what: format!("map `{}` in this object", MapName::from_text(name)),
-        }),
+/// Finds maps of an object by their names in C. For generated code.
+pub fn maps(object: &Object) -> impl Fn(&str) -> Result<RawMap, OpenError> {
+    let declared = btf_of(object);
+    move |name| match map_of(object, |other| other == name) {
+        Some(map) => Ok(RawMap::open(&map)?.with_declared(declared.clone())),
+        None => Err(OpenError::NotFound { what: format!("map `{name}` in this object") }),
     }
 }
 

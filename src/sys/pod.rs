@@ -9,6 +9,37 @@ use crate::layout::Layout;
 /// Derive it: `#[derive(Clone, Copy, bpf_atlas::Pod)]` on a `#[repr(C)]`
 /// struct. The derive proves at compile time what this trait promises.
 ///
+/// A struct with padding is no key, since its padding has no defined value and
+/// equal keys would differ:
+///
+/// ```compile_fail,E0080
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// #[derive(Clone, Copy, bpf_atlas::Pod)]
+/// #[repr(C)]
+/// struct Key { pid: u32, device: u64 } // add `_pad: [u8; 4]` between them
+/// let flows = bpf_atlas::Hash::<Key, u64>::create("flows", 16)?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Nor is there a `bool`, since the kernel may hand out any byte:
+///
+/// ```compile_fail
+/// #[derive(Clone, Copy, bpf_atlas::Pod)]
+/// #[repr(C)]
+/// struct Setting { enabled: bool } // write `u8`, or `bpf_atlas::Bool`
+/// ```
+///
+/// ```
+/// #[derive(Clone, Copy, bpf_atlas::Pod)]
+/// #[repr(C)]
+/// struct Key { pid: u32, _pad: [u8; 4], device: u64 }
+///
+/// #[derive(Clone, Copy, bpf_atlas::Pod)]
+/// #[repr(C)]
+/// struct Setting { enabled: bpf_atlas::Bool }
+/// ```
+///
 /// # Safety
 ///
 /// An implementor promises that

@@ -90,8 +90,16 @@ fn in_c(value: i128, kind: Kind) -> String {
         Kind::Unsigned(_) | Kind::Enum(..) => format!("{:#x}ULL", bits as u64),
         Kind::Bool => "1".into(),
         Kind::Big(width) => format!("__builtin_bswap{width}({:#x}ULL)", bits as u64),
-        Kind::Float(32) => format!("{:?}f", f32::from_bits(bits as u32)),
-        Kind::Float(_) => format!("{:?}", f64::from_bits(bits as u64)),
+        Kind::Float(_) => format!("{bits:#x}ULL"),
+    }
+}
+
+/// A leaf as C reads and writes it.
+fn place(leaf: &Leaf) -> String {
+    match leaf.kind {
+        // Programs have no floating point numbers, but may carry their bits.
+        Kind::Float(bits) => format!("*(__u{bits} *)&(*v){}", leaf.c),
+        _ => format!("(*v){}", leaf.c),
     }
 }
 
@@ -127,17 +135,54 @@ fn set(base: &str, path: &str, value: &str) -> String {
     let dot = path[..at].rfind('.').expect("a method of something");
     let (before, name, after) = (&path[..dot], &path[dot + 1..at], &path[at + 2..]);
     let bare = name.trim_start_matches("r#");
+    // Shorter with each step inwards, so no name hides another.
+    let (place, inner) = (format!("place{}", path.len()), format!("inner{}", path.len()));
     let call = match after {
-        "" => format!("place.set_{bare}({value});"),
+        "" => format!("{place}.set_{bare}({value});"),
         _ => format!(
-            "let mut inner = place.{name}(); {} place.set_{bare}(inner);",
-            set("inner", after, value)
+            "let mut {inner} = {place}.{name}(); {} {place}.set_{bare}({inner});",
+            set(&inner, after, value)
         ),
     };
-    format!("{{ let mut place = {base}{before}; {call} {base}{before} = place; }}")
+    format!("{{ let mut {place} = {base}{before}; {call} {base}{before} = {place}; }}")
+}
+
+impl Leaf {
+    /// As `peer.port=peer().port:u16`: path in C, path in Rust if it is
+    /// another, and kind. `.` is the value itself.
+    pub fn parse(text: &str) -> Self {
+        let (paths, kind) = text.rsplit_once(':').unwrap_or_else(|| panic!("`{text}`"));
+        let (c, rust) = paths.split_once('=').unwrap_or((paths, paths));
+        let from_value = |path: &str| match path {
+            "." => String::new(),
+            _ if path.starts_with('[') => path.into(),
+            _ => format!(".{path}"),
+        };
+        let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("`{kind}`"));
+        let kind = match kind {
+            "bool" => Kind::Bool,
+            _ if kind.starts_with("be") => Kind::Big(number(&kind[2..])),
+            _ if kind.starts_with('e') => {
+                let int = kind.rfind(['i', 'u']).expect("an integer");
+                let ints = ["u8", "i8", "u16", "i16", "u32", "i32", "u64", "i64"];
+                let rust = ints.iter().find(|name| **name == &kind[int..]).expect("an integer");
+                Kind::Enum(number(&kind[1..int]), rust)
+            }
+            _ if kind.starts_with('f') => Kind::Float(number(&kind[1..])),
+            _ if kind.starts_with('i') => Kind::Signed(number(&kind[1..])),
+            _ => Kind::Unsigned(number(&kind[1..])),
+        };
+        Self { c: from_value(c), rust: from_value(rust), kind }
+    }
 }
 
 impl Case {
+    /// A case with [`Leaf`]s as they are parsed, between spaces.
+    pub fn new(name: &str, decl: &str, ty: &str, leaves: &str) -> Self {
+        let leaves = leaves.split_whitespace().map(Leaf::parse).collect();
+        Self { name: name.into(), decl: decl.into(), ty: ty.into(), leaves }
+    }
+
     /// Map and programs.
     pub fn c(&self) -> String {
         let Self { name, decl, ty, leaves } = self;
@@ -154,13 +199,13 @@ impl Case {
         out.push_str(&begin("fill"));
         for leaf in leaves {
             let value = in_c(known(name, &leaf.c, 1, leaf.kind), leaf.kind);
-            writeln!(out, "\t(*v){} = {value};", leaf.c).unwrap();
+            writeln!(out, "\t{} = {value};", place(leaf)).unwrap();
         }
         out.push_str("\treturn 0;\n}\n\n");
         out.push_str(&begin("check"));
         for (n, leaf) in (1..).zip(leaves) {
             let value = in_c(known(name, &leaf.c, 2, leaf.kind), leaf.kind);
-            writeln!(out, "\tif ((*v){} != {value})\n\t\treturn {n};", leaf.c).unwrap();
+            writeln!(out, "\tif ({} != {value})\n\t\treturn {n};", place(leaf)).unwrap();
         }
         out.push_str("\treturn 0;\n}\n\n");
         out
@@ -262,8 +307,11 @@ pub fn run(made: &Crate, modules: &[(String, PathBuf)], readers: &str) -> String
     }
     let calls = modules.iter().map(|(name, _)| format!("    read_{name}::all(&mut bad);\n"));
     let calls: String = calls.collect();
-    write!(main, "\n{readers}\nfn all() -> Bad {{\n    let mut bad = Bad::default();\n{calls}    bad\n}}\n")
-        .unwrap();
+    write!(
+        main,
+        "\n{readers}\nfn all() -> Bad {{\n    let mut bad = Bad::default();\n{calls}    bad\n}}\n"
+    )
+    .unwrap();
     made.write("src/main.rs", &main);
     let output = made.cargo("build").output().expect("run cargo");
     let said = String::from_utf8_lossy(&output.stderr);

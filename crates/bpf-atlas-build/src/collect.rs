@@ -1,6 +1,6 @@
 //! From BTF to [`Types`]: every type that a map reaches, under a Rust name.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use bpf_atlas_btf::{Btf, Error as BtfError, Kind, TypeId};
 
@@ -51,7 +51,7 @@ pub(crate) struct Collector<'a> {
     /// The same names in the order they were taken.
     claims: Vec<String>,
     /// Rust names that a type of C has a better claim to than one without name.
-    reserved: BTreeSet<String>,
+    reserved: HashMap<String, Vec<TypeId>>,
 }
 
 impl<'a> Collector<'a> {
@@ -61,7 +61,13 @@ impl<'a> Collector<'a> {
                 matches!(of.kind, Kind::Composite { .. } | Kind::Enum { .. } | Kind::Typedef(_));
             named && !of.name.is_empty()
         });
-        let reserved = named.map(|(_, of)| camel(&of.name)).collect();
+        let mut reserved: HashMap<_, Vec<_>> = HashMap::new();
+        for (id, of) in named {
+            let ids = reserved.entry(camel(&of.name)).or_default();
+            if !of.name.starts_with('_') {
+                ids.push(id);
+            }
+        }
         Self {
             btf,
             options,
@@ -168,7 +174,7 @@ impl<'a> Collector<'a> {
         }
         let ty = self.ty(to, &At { rust: camel(name), ..at.deeper() })?;
         let c_name = format!("typedef {name}");
-        let rust = self.options.rename(&c_name).map_or_else(|| camel(name), str::to_owned);
+        let rust = self.name(id, &c_name, name);
         // `typedef struct flow flow;` is one type, and has one name in Rust.
         let same = matches!(&ty, Ty::Named(at) if self.types.items[*at].rust == rust);
         if same {
@@ -220,9 +226,26 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
+    /// The name in Rust of a type that C calls `c_name`, by its bare name.
+    fn name(&self, id: TypeId, c_name: &str, bare: &str) -> String {
+        if let Some(rust) = self.options.rename(c_name) {
+            return rust.into();
+        }
+        let rust = camel(bare);
+        if !bare.starts_with('_') {
+            return rust;
+        }
+        // Where `event` is another type than `__event`, the latter keeps a mark.
+        let own = self.btf.resolve(id).map(|(own, _)| own);
+        let others = self.reserved.get(&rust).map_or(&[][..], Vec::as_slice);
+        let other = |other: &TypeId| self.btf.resolve(*other).map(|(other, _)| other) != own;
+        if others.iter().any(other) { format!("_{rust}") } else { rust }
+    }
+
     /// A name for a type that has none in C.
     fn free_name(&mut self, wanted: &str) -> String {
-        let free = |name: &String| !self.taken.contains_key(name) && !self.reserved.contains(name);
+        let free =
+            |name: &String| !self.taken.contains_key(name) && !self.reserved.contains_key(name);
         let mut names = (1..).map(|n| if n == 1 { wanted.into() } else { format!("{wanted}{n}") });
         let name = names.find(free).expect("there are more numbers than names");
         self.taken.insert(name.clone(), "a type without a name".into());
@@ -242,7 +265,7 @@ impl<'a> Collector<'a> {
         let (rust, c_name) = match c_name {
             Some(c_name) => {
                 let bare = c_name.split_once(' ').map_or(c_name.as_str(), |(_, bare)| bare);
-                let rust = self.options.rename(&c_name).map_or_else(|| camel(bare), str::to_owned);
+                let rust = self.name(id, &c_name, bare);
                 self.claim(&rust, &c_name)?;
                 (rust, c_name)
             }

@@ -25,6 +25,19 @@ pub(crate) struct Compiler<'a> {
     pub(crate) out: &'a Path,
 }
 
+/// Where Debian and its like keep `asm/types.h`, which `<linux/bpf.h>` and
+/// `<errno.h>` need and clang does not look for when it compiles for BPF.
+fn system_headers() -> Option<PathBuf> {
+    let arch = env::var("CARGO_CFG_TARGET_ARCH");
+    let arch = arch.as_deref().unwrap_or(env::consts::ARCH);
+    let arch = match arch {
+        "powerpc64" => "powerpc64le",
+        arch => arch,
+    };
+    let dir = PathBuf::from(format!("/usr/include/{arch}-linux-gnu"));
+    dir.is_dir().then_some(dir)
+}
+
 /// What compiling gave.
 pub(crate) struct Compiled {
     /// Files that the object was made of, and that the user could change.
@@ -75,20 +88,32 @@ impl Compiler<'_> {
             ]
             .map(Into::into),
         );
+        if let Some(dir) = system_headers() {
+            args.extend(["-idirafter".into(), dir.into()]);
+        }
         args.extend(self.args.iter().cloned());
 
         let wrapped = self.wrap(source)?;
         let path = wrapped.as_deref().unwrap_or(source);
+        let mut builder = SkeletonBuilder::new();
+        builder.clang(&clang).source(path).obj(object).clang_args(&args);
         let (result, warnings) = said::during(|| {
-            SkeletonBuilder::new().clang(&clang).source(path).obj(object).clang_args(&args).build()
+            said::by_libbpf(|| match builder.build() {
+                Ok(()) => Ok(Ok(())),
+                Err(error) => match error.root_cause() {
+                    cause if cause.is::<io::Error>() || cause.is::<libbpf_rs::Error>() => {
+                        Err(format!("{error:#}"))
+                    }
+                    // Where clang refused, the innermost error is what it said.
+                    cause => Ok(Err(said::errors(&cause.to_string()))),
+                },
+            })
         });
-        if let Err(error) = result {
-            let cause = error.root_cause();
-            let file = source.into();
-            if cause.is::<io::Error>() || cause.is::<libbpf_rs::Error>() {
-                return Err(Error::Object { file, what: format!("{error:#}") });
-            }
-            return Err(Error::Compile { file, message: said::errors(&cause.to_string()) });
+        let file = || source.into();
+        match result {
+            Ok(Ok(())) => {}
+            Ok(Err(message)) => return Err(Error::Compile { file: file(), message }),
+            Err(what) => return Err(Error::Object { file: file(), what }),
         }
         let listed = fs::read_to_string(&listed).unwrap_or_default();
         let ours = |path: &PathBuf| !path.starts_with(self.out) && path.exists();

@@ -1,10 +1,8 @@
 //! For build scripts: eBPF C in, Rust types and typed maps out.
 //!
 //! ```no_run
-//! // build.rs
-//! fn main() {
-//!     bpf_atlas_build::Builder::new("src/bpf/flows.bpf.c").build_or_exit();
-//! }
+//! // `main` of build.rs
+//! bpf_atlas_build::Builder::new("src/bpf/flows.bpf.c").build_or_exit();
 //! ```
 //!
 //! ```ignore
@@ -75,6 +73,7 @@ use crate::options::Options;
 pub struct Builder {
     input: PathBuf,
     compiled: bool,
+    linked: Vec<PathBuf>,
     includes: Vec<PathBuf>,
     clang: Option<PathBuf>,
     args: Vec<OsString>,
@@ -99,12 +98,20 @@ impl Builder {
             options: Options::new(input.clone()),
             input,
             compiled,
+            linked: Vec::new(),
             includes: Vec::new(),
             clang: None,
             args: Vec::new(),
             out: None,
             skeleton: None,
         }
+    }
+
+    /// Links another source, or an object (`.o`), into this one: for a program
+    /// of several files.
+    pub fn link(&mut self, file: impl Into<PathBuf>) -> &mut Self {
+        self.linked.push(file.into());
+        self
     }
 
     /// Looks for headers in `dir` too, before those that come with this crate.
@@ -143,6 +150,13 @@ impl Builder {
         self
     }
 
+    /// Says what a type, `flow`, or one of its fields, `flow.last_ns`, is for. It
+    /// stands before what C declares.
+    pub fn doc(&mut self, c_name: impl Into<String>, text: impl Into<String>) -> &mut Self {
+        self.options.docs.push((c_name.into(), text.into()));
+        self
+    }
+
     /// Gives a type another name in Rust than its own in camel case.
     pub fn rename(&mut self, c_type: impl Into<String>, rust: impl Into<String>) -> &mut Self {
         self.options.renames.insert(c_type.into(), rust.into());
@@ -151,7 +165,8 @@ impl Builder {
 
     /// Takes a type of your own where C says `c_type`. It must be `Pod`; that
     /// size, fields, offsets and types are those of C is proved while compiling,
-    /// with the names of both in the message.
+    /// with the names of both in the message. Inside another type it must be
+    /// `Debug`, `PartialEq`, `Eq` and `Hash`.
     pub fn own_type(&mut self, c_type: impl Into<String>, path: impl Into<String>) -> &mut Self {
         self.options.own.insert(c_type.into(), path.into());
         self
@@ -221,28 +236,42 @@ impl Builder {
             None => env::var_os("OUT_DIR").ok_or(Error::NoOutDir { variable: "OUT_DIR" })?.into(),
         };
         fs::create_dir_all(&out).map_err(|error| io_error("create", &out, error))?;
-        println!("cargo::rerun-if-changed={}", self.input.display());
         let name = self.name();
         let object = out.join(format!("{name}.bpf.o"));
-        if self.compiled {
-            self.link(&object)?;
-            return self.generate(&out, &object, &name, None);
-        }
-        println!("cargo::rerun-if-env-changed=CLANG");
         let compiler = Compiler {
             clang: self.clang.as_deref(),
             includes: &self.includes,
             args: &self.args,
             out: &out,
         };
-        let compiled = compiler.compile(&self.input, &object)?;
-        for file in compiled.dependencies {
-            println!("cargo::rerun-if-changed={}", file.display());
+        println!("cargo::rerun-if-env-changed=CLANG");
+        let mut parts = Vec::new();
+        for file in std::iter::once(&self.input).chain(&self.linked) {
+            let is_object = file.extension().is_some_and(|extension| extension == "o");
+            if is_object || (self.compiled && parts.is_empty()) {
+                println!("cargo::rerun-if-changed={}", file.display());
+                let bytes = fs::read(file).map_err(|error| io_error("read", file, error))?;
+                Object::read(&bytes, file)?;
+                parts.push(file.clone());
+                continue;
+            }
+            let part = match self.linked.as_slice() {
+                [] => object.clone(),
+                _ => out.join(format!("{name}.part{}.bpf.o", parts.len())),
+            };
+            let compiled = compiler.compile(file, &part)?;
+            for file in compiled.dependencies {
+                println!("cargo::rerun-if-changed={}", file.display());
+            }
+            for warning in compiled.warnings {
+                println!("cargo::warning={warning}");
+            }
+            parts.push(part);
         }
-        for warning in compiled.warnings {
-            println!("cargo::warning={warning}");
+        if parts != [object.as_path()] {
+            self.link_parts(&parts, &object)?;
         }
-        self.generate(&out, &object, &name, Some(&compiler))
+        self.generate(&out, &object, &name, (!self.compiled).then_some(&compiler))
     }
 
     /// The file's name up to the first dot, as an identifier.
@@ -251,18 +280,18 @@ impl Builder {
         names::clean(name.split('.').next().unwrap_or_default())
     }
 
-    /// Passes an object through libbpf's linker, as libbpf-cargo does: it puts
-    /// the offsets of variables into BTF and leaves debug information out.
-    fn link(&self, to: &Path) -> Result<(), Error> {
-        let bytes = fs::read(&self.input).map_err(|error| io_error("read", &self.input, error))?;
-        Object::read(&bytes, &self.input)?;
-        let refuse = |error: libbpf_rs::Error| Error::Object {
+    /// Passes objects through libbpf's linker, as libbpf-cargo does: it puts the
+    /// offsets of variables into BTF and leaves debug information out.
+    fn link_parts(&self, parts: &[PathBuf], to: &Path) -> Result<(), Error> {
+        let linked = said::by_libbpf(|| {
+            let mut linker = libbpf_rs::Linker::new(to)?;
+            parts.iter().try_for_each(|part| linker.add_file(part))?;
+            linker.link()
+        });
+        linked.map_err(|said| Error::Object {
             file: self.input.clone(),
-            what: format!("libbpf cannot link the object: {error}"),
-        };
-        let mut linker = libbpf_rs::Linker::new(to).map_err(refuse)?;
-        linker.add_file(&self.input).map_err(refuse)?;
-        linker.link().map_err(refuse)
+            what: format!("libbpf cannot link the object: {said}"),
+        })
     }
 
     /// Enum values that the object does not hold, from the compiler.
@@ -301,8 +330,11 @@ impl Builder {
         let values = values.unwrap_or_default();
         self.options.used.borrow_mut().clear();
         let plan = plan::plan(&read, &self.options, &values)?;
+        let programs = object::programs(&bytes, &self.input)?;
+        plan::unique_programs(&programs, &self.input)?;
         let file = format!("{name}.skel.rs");
-        let skeleton = self.write_skeleton(&read, object, &out.join(&file), name)?;
+        let obstacle = skeleton::obstacle(&read, &programs, name);
+        let skeleton = self.write_skeleton(obstacle, object, &out.join(&file))?;
         let emit = Emit { types: &plan.types, options: &self.options, btf: &read.btf };
         let source = emit.module(
             &plan,
@@ -311,7 +343,7 @@ impl Builder {
                 name,
                 object: &format!("{name}.bpf.o"),
                 skeleton: skeleton.as_ref().map(|()| file.as_str()).map_err(String::as_str),
-                programs: &read.programs,
+                programs: &programs,
             },
         );
         if let Some((option, name)) = self.options.unused() {
@@ -328,10 +360,9 @@ impl Builder {
     /// The skeleton, or why there is none.
     fn write_skeleton(
         &self,
-        read: &Object,
+        obstacle: Option<String>,
         object: &Path,
         to: &Path,
-        name: &str,
     ) -> Result<Result<(), String>, Error> {
         match self.skeleton {
             Some(false) => Ok(Err("it was not asked for".into())),
@@ -339,7 +370,7 @@ impl Builder {
                 Ok(()) => Ok(Ok(())),
                 Err(why) => Err(Error::Skeleton { file: self.input.clone(), why }),
             },
-            None => match skeleton::obstacle(read, name) {
+            None => match obstacle {
                 Some(why) => Ok(Err(why)),
                 None => Ok(skeleton::write(object, to)),
             },

@@ -61,7 +61,8 @@ pub(crate) fn camel(name: &str) -> String {
     }
     match out.as_str() {
         "" => "Unnamed".into(),
-        "Self" => "Self_".into(),
+        // The second: `#[derive(Pod)]` refuses a field by the standard type's name.
+        "Self" | "String" => format!("{out}_"),
         _ if out.starts_with(|c: char| c.is_ascii_digit()) => format!("_{out}"),
         _ => out,
     }
@@ -115,6 +116,7 @@ mod tests {
             ("v1_2", "V1_2"),
             ("v12", "V12"),
             ("self", "Self_"),
+            ("string", "String_"),
             ("_1", "_1"),
             ("__", "Unnamed"),
             ("a$b", "AB"),

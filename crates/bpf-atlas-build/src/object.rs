@@ -1,15 +1,16 @@
-//! What an object declares: its BTF, its maps, its sections of variables and
+//! What an object declares: its BTF, its maps, its sections of variables; and
 //! its programs.
 
-use std::cell::RefCell;
+use std::ffi::OsStr;
 use std::path::Path;
 
-use bpf_atlas_btf::{Btf, Kind, SecVar, TypeId};
-use libbpf_rs::{ObjectBuilder, PrintLevel};
-use object::{Object as _, ObjectSection as _};
+use bpf_atlas_btf::{Btf, Error as BtfError, Kind, SecVar, TypeId};
+use libbpf_rs::ObjectBuilder;
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
 use crate::error::Error;
 use crate::map_def::{self, MapDef};
+use crate::said;
 
 /// What the generator needs of an object.
 #[derive(Debug)]
@@ -17,7 +18,6 @@ pub(crate) struct Object {
     pub(crate) btf: Btf,
     pub(crate) maps: Vec<MapDef>,
     pub(crate) sections: Vec<Section>,
-    pub(crate) programs: Vec<Program>,
 }
 
 /// A section of global variables, which libbpf makes a map of.
@@ -36,10 +36,6 @@ pub(crate) struct Program {
     pub(crate) section: String,
 }
 
-thread_local! {
-    static SAID: RefCell<String> = const { RefCell::new(String::new()) };
-}
-
 impl Object {
     /// Reads an object. `file` is what errors name.
     pub(crate) fn read(bytes: &[u8], file: &Path) -> Result<Self, Error> {
@@ -47,7 +43,17 @@ impl Object {
         let btf = section(bytes, ".BTF").map_err(broken)?.ok_or_else(|| {
             broken("the object has no BTF (section .BTF): compile it with clang -g".into())
         })?;
+        names_are_text(bytes).map_err(broken)?;
+        if String::from_utf8(names(&btf).to_vec()).is_err() {
+            return Err(broken("its BTF has names that are not text".into()));
+        }
         let btf = Btf::parse(&btf).map_err(|error| broken(error.to_string()))?;
+        // libbpf-rs panics where libbpf finds a loop while linking.
+        for (id, _) in btf.types() {
+            if let Err(error @ (BtfError::Loop(_) | BtfError::TooLarge(_))) = btf.size_of(id) {
+                return Err(broken(error.to_string()));
+            }
+        }
         let mut maps = Vec::new();
         let mut sections = Vec::new();
         for (_, of) in btf.types() {
@@ -66,9 +72,18 @@ impl Object {
                 _ => {}
             }
         }
-        let programs = programs(bytes, file)?;
-        Ok(Self { btf, maps, sections, programs })
+        Ok(Self { btf, maps, sections })
     }
+}
+
+/// The part of BTF that holds the names.
+fn names(btf: &[u8]) -> &[u8] {
+    let word = |at: usize| {
+        let bytes = btf.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+        bytes.map_or(0, u32::from_ne_bytes) as usize
+    };
+    let start = word(4).saturating_add(word(16));
+    btf.get(start..start.saturating_add(word(20))).unwrap_or_default()
 }
 
 /// Whether libbpf makes a map of this section that user space can map.
@@ -101,24 +116,32 @@ pub(crate) fn section(bytes: &[u8], name: &str) -> Result<Option<Vec<u8>>, Strin
 }
 
 /// The programs, from libbpf, which will have to open this object too.
-fn programs(bytes: &[u8], file: &Path) -> Result<Vec<Program>, Error> {
-    let before = libbpf_rs::set_print(Some((PrintLevel::Warn, |_, text| {
-        SAID.with_borrow_mut(|said| said.push_str(&text));
-    })));
-    SAID.take();
-    let opened = ObjectBuilder::default().open_memory(bytes).map(|object| {
-        let text = |text: &std::ffi::OsStr| text.to_string_lossy().into_owned();
+pub(crate) fn programs(bytes: &[u8], file: &Path) -> Result<Vec<Program>, Error> {
+    let opened = said::by_libbpf(|| {
+        let object = ObjectBuilder::default().open_memory(bytes)?;
+        let text = |text: &OsStr| text.to_string_lossy().into_owned();
         let programs = object.progs().map(|program| Program {
             name: text(program.name()),
             section: text(program.section()),
         });
-        programs.collect()
+        Ok::<_, libbpf_rs::Error>(programs.collect())
     });
-    libbpf_rs::set_print(before);
-    opened.map_err(|error| {
-        let said = SAID.take();
-        let said = said.trim();
-        let what = if said.is_empty() { format!("{error:#}") } else { said.to_owned() };
-        Error::Object { file: file.into(), what: format!("libbpf cannot open the object: {what}") }
+    opened.map_err(|said| Error::Object {
+        file: file.into(),
+        what: format!("libbpf cannot open the object: {said}"),
     })
+}
+
+/// Whether all names are text. libbpf-rs ends the process when libbpf prints
+/// one that is not.
+fn names_are_text(bytes: &[u8]) -> Result<(), String> {
+    let damaged = |error: object::Error| format!("a damaged ELF object: {error}");
+    let elf = object::File::parse(bytes).map_err(damaged)?;
+    for section in elf.sections() {
+        section.name().map_err(damaged)?;
+    }
+    for symbol in elf.symbols() {
+        symbol.name().map_err(damaged)?;
+    }
+    Ok(())
 }

@@ -14,6 +14,8 @@ pub(crate) struct Options {
     pub(crate) derives: Vec<(String, String)>,
     /// Type or `type.field`, and an attribute without its brackets.
     pub(crate) attributes: Vec<(String, String)>,
+    /// Type or `type.field`, and what is to be known of it.
+    pub(crate) docs: Vec<(String, String)>,
     pub(crate) renames: BTreeMap<String, String>,
     /// Types of the user's own, by their path in Rust.
     pub(crate) own: BTreeMap<String, String>,
@@ -34,6 +36,7 @@ impl Options {
             krate: "::bpf_atlas".into(),
             derives: Vec::new(),
             attributes: Vec::new(),
+            docs: Vec::new(),
             renames: BTreeMap::new(),
             own: BTreeMap::new(),
             events: BTreeMap::new(),
@@ -77,15 +80,30 @@ impl Options {
 
     /// The attributes of a type, or of one of its fields.
     pub(crate) fn attributes(&self, c_name: &str, field: Option<&str>) -> Vec<&str> {
+        self.of_field("attribute", &self.attributes, c_name, field)
+    }
+
+    /// What the user says of a type, or of one of its fields.
+    pub(crate) fn docs(&self, c_name: &str, field: Option<&str>) -> Vec<&str> {
+        self.of_field("doc", &self.docs, c_name, field)
+    }
+
+    fn of_field<'a>(
+        &self,
+        option: &'static str,
+        options: &'a [(String, String)],
+        c_name: &str,
+        field: Option<&str>,
+    ) -> Vec<&'a str> {
         let mut out = Vec::new();
-        for (name, attribute) in &self.attributes {
+        for (name, value) in options {
             let (of, its) = match name.split_once('.') {
                 Some((of, its)) => (of, Some(its)),
                 None => (name.as_str(), None),
             };
             if (of == "*" || is(of, c_name)) && its == field {
-                self.found("attribute", name);
-                out.push(attribute.as_str());
+                self.found(option, name);
+                out.push(value.as_str());
             }
         }
         out
@@ -107,6 +125,7 @@ impl Options {
         let used = self.used.borrow();
         let all = (self.derives.iter().map(|(name, _)| ("derive", name)))
             .chain(self.attributes.iter().map(|(name, _)| ("attribute", name)))
+            .chain(self.docs.iter().map(|(name, _)| ("doc", name)))
             .chain(self.renames.keys().map(|name| ("rename", name)))
             .chain(self.own.keys().map(|name| ("own_type", name)))
             .chain(self.events.keys().map(|name| ("ring_event", name)))

@@ -1,5 +1,7 @@
 //! What the module will hold: types, and a handle for each map.
 
+use std::path::Path;
+
 use bpf_atlas_btf::{Btf, Kind, TypeId};
 
 use crate::collect::{At, Collector};
@@ -8,7 +10,7 @@ use crate::error::Error;
 use crate::kinds::{self, Face};
 use crate::map_def::MapDef;
 use crate::names::{self, camel, ident};
-use crate::object::{Object, Section, variable};
+use crate::object::{Object, Program, Section, variable};
 use crate::options::{Options, is};
 use crate::place::Flat;
 use crate::pointers;
@@ -92,20 +94,23 @@ pub(crate) fn plan(object: &Object, options: &Options, values: &Values) -> Resul
     unique(fields, file, "rename one of them in C")?;
     let fields = sections.iter().map(|s| (s.rust.as_str(), format!("section `{}`", s.name)));
     unique(fields, file, "rename one of them in C")?;
-    let fields = object
-        .programs
-        .iter()
-        .map(|program| (ident(&program.name), format!("program `{}`", program.name)));
-    let fields: Vec<_> = fields.collect();
-    let fields = fields.iter().map(|(rust, what)| (rust.as_str(), what.clone()));
-    unique(fields, file, "rename one of them in C")?;
     Ok(Plan { types: planner.types.types, maps, sections })
+}
+
+/// Refuses programs whose names become one in Rust.
+pub(crate) fn unique_programs(programs: &[Program], file: &Path) -> Result<(), Error> {
+    let fields: Vec<_> = programs
+        .iter()
+        .map(|program| (ident(&program.name), format!("program `{}`", program.name)))
+        .collect();
+    let fields = fields.iter().map(|(rust, what)| (rust.as_str(), what.clone()));
+    unique(fields, file, "rename one of them in C")
 }
 
 /// Refuses C names that become one name in Rust.
 fn unique<'a>(
     names: impl Iterator<Item = (&'a str, String)>,
-    file: &std::path::Path,
+    file: &Path,
     remedy: &'static str,
 ) -> Result<(), Error> {
     let mut seen = std::collections::HashMap::new();

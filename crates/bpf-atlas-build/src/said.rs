@@ -1,14 +1,21 @@
-//! What clang says: warnings, which libbpf-cargo only logs, and errors without
-//! what stands around them.
+//! What clang and libbpf say: warnings, which libbpf-cargo only logs, errors
+//! without what stands around them, and what libbpf would print.
 
+use std::cell::RefCell;
+use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::{panic, thread};
 
+use libbpf_rs::PrintLevel;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 /// Errors that are shown; what follows is mostly a consequence.
 const MOST_ERRORS: usize = 20;
+
+/// Longer lines are cut.
+const LONGEST: usize = 400;
 
 /// Runs `f`, and gives the warnings that clang wrote meanwhile.
 pub(crate) fn during<T>(f: impl FnOnce() -> T) -> (T, Vec<String>) {
@@ -35,12 +42,54 @@ pub(crate) fn errors(text: &str) -> String {
             shown.push(format!("and {} errors more", count - MOST_ERRORS));
             break;
         }
-        // Notes tell more of the error above them.
-        if errors > 0 && !line.contains("warning: ") {
-            shown.push(line.to_owned());
+        // Notes tell more of the error above them. What is neither is the dump of
+        // a compiler that gave up.
+        if told(&line) || (errors > 0 && line.contains("note: ")) {
+            shown.push(line.chars().take(LONGEST).collect());
         }
     }
     shown.join("\n")
+}
+
+thread_local! {
+    static SAID: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Runs `f` with what libbpf prints caught. An error is what it said, or the
+/// error itself where it said nothing.
+pub(crate) fn by_libbpf<T, E: Display>(f: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
+    SAID.take();
+    let before = libbpf_rs::set_print(Some((PrintLevel::Warn, |_, text| {
+        SAID.with_borrow_mut(|said| said.push_str(&text));
+    })));
+    let result = quiet_panics(f);
+    libbpf_rs::set_print(before);
+    let said = SAID.take();
+    let told = |error: String| match said.trim() {
+        "" => error,
+        said => said.to_owned(),
+    };
+    match result {
+        Ok(result) => result.map_err(|error| told(format!("{error:#}"))),
+        Err(_) => Err(told("it gives no reason".into())),
+    }
+}
+
+/// libbpf-rs panics on some errors of libbpf's linker, in debug builds.
+pub(crate) fn quiet_panics<T>(f: impl FnOnce() -> T) -> std::thread::Result<T> {
+    let before = Arc::new(panic::take_hook());
+    let (here, others) = (thread::current().id(), before.clone());
+    panic::set_hook(Box::new(move |info| {
+        if thread::current().id() != here {
+            others(info);
+        }
+    }));
+    let result = panic::catch_unwind(panic::AssertUnwindSafe(f));
+    drop(panic::take_hook());
+    if let Ok(before) = Arc::try_unwrap(before) {
+        panic::set_hook(before);
+    }
+    result
 }
 
 /// Not `2 errors generated.`, and not the way to a header.
@@ -100,6 +149,9 @@ mod tests {
             "./b.h:4:2: error: unknown type name 'u3'\n./b.h:1:1: note: did you mean"
         );
         assert_eq!(errors("clang: crashed\n"), "clang: crashed");
+        let dumped =
+            "fatal error: error in backend: Cannot select\n  0x55: i64\nStack dump:\n0. x\n";
+        assert_eq!(errors(dumped), "fatal error: error in backend: Cannot select");
         let many: String = (0..30).map(|n| format!("a.c:{n}:1: error: no\n")).collect();
         assert!(errors(&many).ends_with("and 10 errors more"));
     }

@@ -7,7 +7,8 @@ use bpf_atlas_btf::Kind;
 use libbpf_cargo::SkeletonBuilder;
 
 use crate::names;
-use crate::object::Object;
+use crate::object::{Object, Program};
+use crate::said;
 
 /// Names of its own that the skeleton uses beside the maps and programs.
 const OF_MAPS: &[&str] = &["object", "config", "name", "map", "_phantom"];
@@ -43,7 +44,7 @@ const OF_TYPES: &[&str] = &[
 
 /// Why libbpf-cargo's skeleton of this object would not compile, if a name is
 /// the reason.
-pub(crate) fn obstacle(object: &Object, name: &str) -> Option<String> {
+pub(crate) fn obstacle(object: &Object, programs: &[Program], name: &str) -> Option<String> {
     if name.split('_').any(str::is_empty) {
         return Some(format!("libbpf-cargo cannot take the name `{name}`"));
     }
@@ -59,20 +60,28 @@ pub(crate) fn obstacle(object: &Object, name: &str) -> Option<String> {
             return Some(format!("it would not compile with a map named `{map}`"));
         }
     }
-    for program in &object.programs {
+    for program in programs {
         let program = &program.name;
         if keyword(program) || OF_PROGRAMS.contains(&program.as_str()) {
             return Some(format!("it would not compile with a program named `{program}`"));
         }
     }
     let mut enums = BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for (_, of) in object.btf.types() {
         let name = &of.name;
         match &of.kind {
-            Kind::Composite { .. } | Kind::Enum { .. } if !name.is_empty() => {
-                if keyword(name) || sections.contains(name) || OF_TYPES.contains(&name.as_str()) {
-                    return Some(format!("it would not compile with a type named `{name}`"));
-                }
+            Kind::Composite { .. } | Kind::Enum { .. }
+                if !name.is_empty()
+                    && (keyword(name)
+                        || sections.contains(name)
+                        || OF_TYPES.contains(&name.as_str())) =>
+            {
+                return Some(format!("it would not compile with a type named `{name}`"));
+            }
+            // It tells them apart, but not the unnamed types inside.
+            Kind::Composite { .. } if !name.is_empty() && !seen.insert(name) => {
+                return Some(format!("it would not compile with two types named `{name}`"));
             }
             Kind::Var { global: true, .. } if keyword(name) => {
                 return Some(format!("it would not compile with a variable named `{name}`"));
@@ -106,8 +115,5 @@ pub(crate) fn write(object: &Path, to: &Path) -> Result<(), String> {
             .map_err(|error| format!("{error:#}"))
     };
     // It panics on names that it does not expect.
-    match std::panic::catch_unwind(generate) {
-        Ok(result) => result,
-        Err(_) => Err("libbpf-cargo panicked".into()),
-    }
+    said::by_libbpf(generate)
 }

@@ -76,7 +76,7 @@ fn patches(bytes: &[u8]) -> Result<Vec<Patch>, String> {
         let target_at = target.sh_offset(endian) as usize;
         for (n, relocation) in relocations.iter().enumerate() {
             let index = SymbolIndex(relocation.r_sym(endian) as usize);
-            if !in_maps(index).is_some_and(|symbol| symbol.st_type() == STT_SECTION) {
+            if in_maps(index).is_none_or(|symbol| symbol.st_type() != STT_SECTION) {
                 continue;
             }
             let place = target_at + relocation.r_offset(endian) as usize;

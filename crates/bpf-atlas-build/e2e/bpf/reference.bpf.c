@@ -156,7 +156,7 @@ SEC("syscall")
 int fill(void *ctx)
 {
 	static struct reference init;
-	static __u64 runs;
+	static volatile __u64 runs;
 	struct peer peer = {};
 	struct key key;
 	struct reference *r;

@@ -23,7 +23,7 @@ fn every_field_that_a_program_wrote_is_read() {
     let seen = maps.flows.lookup(key).unwrap().expect("padding of the key is zero on both sides");
     assert_eq!(maps.flows.iter().map(|entry| entry.unwrap()).collect::<Vec<_>>(), [(key, seen)]);
 
-    assert_eq!((seen.packets, seen.comm.to_str_lossy().as_ref()), (1, "hello"));
+    assert_eq!((seen.packets, seen.comm.to_string_lossy().as_ref()), (1, "hello"));
     assert_eq!((seen.on.get(), seen.state, seen.wide), (true, State::STATE_BAD, Wide::WIDE_HIGH));
     let [none, peer] = seen.peers;
     assert_eq!(none, Peer::default());
@@ -41,7 +41,10 @@ fn every_field_that_a_program_wrote_is_read() {
     assert_eq!((seen.huge, seen.buckets[39], seen.parent), (-2, 39, -1));
     assert_eq!((seen.names[1], seen.signed_bytes), (CharArray::new("x"), [0, 0, -9]));
 
-    assert_eq!(maps.sized.lookup([5, 0, 0, 0]).unwrap().map(|value| (value[0], value[8])), Some((6, 8)));
+    assert_eq!(
+        maps.sized.lookup([5, 0, 0, 0]).unwrap().map(|value| (value[0], value[8])),
+        Some((6, 8))
+    );
     assert_eq!(maps.hidden.lookup(5).unwrap(), Some(99));
     assert_eq!(maps.slots.lookup(0).unwrap(), 4);
     let totals = maps.totals.sum_of(0).unwrap();
@@ -50,7 +53,8 @@ fn every_field_that_a_program_wrote_is_read() {
 
 #[test]
 fn events_are_read_with_the_type_that_the_ring_was_declared_with() {
-    let mut loaded = reference::open().unwrap().configure(|open| open.rodata.wanted_pid = 31).load();
+    let mut loaded =
+        reference::open().unwrap().configure(|open| open.rodata.wanted_pid = 31).load();
     let loaded = loaded.as_mut().unwrap();
     run(loaded);
     let event = *loaded.maps.events.next().unwrap().unwrap();
@@ -76,7 +80,10 @@ fn variables_are_set_before_and_read_written_and_reset_meanwhile() {
     let mut handle = loaded.into_handle();
 
     assert_eq!(handle.rodata.wanted_pid(), 9);
-    assert_eq!((handle.bss.counter(), handle.bss.fill_runs(), handle.bss.last_peer().port), (42, 2, 443));
+    assert_eq!(
+        (handle.bss.counter(), handle.bss.fill_runs(), handle.bss.last_peer().port),
+        (42, 2, 443)
+    );
     let shared = handle.bss.shared()[1];
     assert_eq!({ shared.c }, 0x1122_3344_5566_7788);
     assert_eq!(handle.bss_apart.apart(), 5);
@@ -126,10 +133,7 @@ fn keywords_are_no_trouble() {
     let value = keywords::types::Option::default();
     loaded.maps.r#loop.update(self_, value).unwrap();
     assert_eq!(loaded.maps.r#loop.lookup(self_).unwrap(), Some(value));
-    assert_eq!(
-        format!("{self_:?}"),
-        "Self_ { crate: 1, super: 0, Self: 0, impl: 0, trait: fn }"
-    );
+    assert_eq!(format!("{self_:?}"), "Self_ { crate: 1, super: 0, Self: 0, impl: 0, trait: fn }");
 }
 
 #[test]

@@ -31,8 +31,8 @@ impl Emit<'_> {
              skeleton, too.\n    ///\n    /// # Errors\n    /// Where a map is not of the types \
              declared here, or not loaded.\n    pub fn open(\n        object: \
              &{krate}::__private::libbpf_rs::Object,\n    ) -> \
-             ::core::result::Result<Self, {krate}::OpenError> {{\n        let map = |name| \
-             {krate}::object::map(object, name);\n        ::core::result::Result::Ok(Self {{\n{}        \
+             ::core::result::Result<Self, {krate}::OpenError> {{\n        let map = \
+             {krate}::object::maps(object);\n        ::core::result::Result::Ok(Self {{\n{}        \
              }})\n    }}\n}}\n\n",
             indent(&indent(&indent(&open)))
         ));

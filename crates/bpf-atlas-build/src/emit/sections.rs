@@ -100,7 +100,6 @@ impl Emit<'_> {
     }
 
     fn variable(&self, rust: &str, field: &Field, writable: bool, scope: &mut Scope) -> String {
-        let krate = self.krate();
         let ty = self.outer_ty(&field.ty);
         let at = format!("::core::mem::offset_of!({rust}, {})", field.rust);
         let mut name = field.rust.clone();
@@ -131,7 +130,6 @@ impl Emit<'_> {
                  pub fn take_{bare}(&self) -> {ty} {{\n    self.0.take({at})\n}}\n\n"
             ));
         }
-        let _ = krate;
         out
     }
 }

@@ -85,7 +85,7 @@ impl Emit<'_> {
     }
 
     fn accessors(&self, field: &Field) -> String {
-        let all = match &field.kind {
+        match &field.kind {
             FieldKind::Bits(members) => members
                 .iter()
                 .map(|member| self.bit_accessors(member, &format!("self.{}", field.rust)))
@@ -96,8 +96,7 @@ impl Emit<'_> {
                 pairs.map(|(member, inner)| self.delegate(field, member, inner)).collect()
             }
             _ => String::new(),
-        };
-        all
+        }
     }
 
     /// `key.v4()` for `key.anon0.v4()`.
@@ -119,7 +118,7 @@ impl Emit<'_> {
         let Place::Bits(start, width) = member.place else { return String::new() };
         let (ty, krate) = (self.member_ty(member), self.krate());
         let (name, bare) = (&member.rust, member.rust.trim_start_matches("r#"));
-        let read = self.from_bits(member, &format!("&{of}"), start, width);
+        let read = self.read_bits(member, &format!("&{of}"), start, width);
         let write = self.to_bits(member);
         format!(
             "{}pub fn {name}(&self) -> {ty} {{\n    {read}\n}}\n\n\

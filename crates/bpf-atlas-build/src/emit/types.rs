@@ -2,7 +2,7 @@
 
 use super::{Emit, doc, literal, message, quote};
 use crate::decl;
-use crate::types::{Item, ItemKind};
+use crate::types::{FieldKind, Item, ItemKind};
 
 /// All types, in the order they were met.
 pub(crate) fn types(emit: &Emit<'_>) -> String {
@@ -73,7 +73,7 @@ impl Emit<'_> {
     fn own(&self, item: &Item) -> String {
         let path = item.path.as_deref().unwrap_or(&item.rust);
         let krate = self.krate();
-        let mut proofs = self.size_proof(item, path);
+        let mut proofs = String::new();
         if let ItemKind::Struct(made) = &item.kind {
             for field in made.fields.iter().filter(|field| !field.c_name.is_empty()) {
                 let ty = self.ty(&field.ty);
@@ -91,6 +91,24 @@ impl Emit<'_> {
                 ));
             }
         }
+        // A field over C's padding: what C has no more, or not yet. Bytes that C
+        // has no name for may be called anything.
+        if let ItemKind::Struct(made) = &item.kind {
+            let fields = || made.fields.iter().filter(|f| !matches!(f.kind, FieldKind::Padding));
+            if fields().all(|field| !field.c_name.is_empty()) {
+                let names: Vec<_> = fields().map(|field| literal(&field.c_name)).collect();
+                let text = format!("Rust `{path}` has a field that C `{}` has not", item.c_name);
+                proofs.push_str(&format!(
+                    "    ::core::assert!(\n        {krate}::__private::has_only(\n            \
+                     &<{path} as {krate}::Pod>::LAYOUT,\n            &[{}],\n        ),\n        \
+                     {},\n    );\n",
+                    names.join(", "),
+                    message(&text),
+                ));
+            }
+        }
+        // Last: what fails first is what is told, and a field tells more.
+        proofs.push_str(&self.size_proof(item, path));
         format!("const _: () = {{\n{proofs}}};\n\n")
     }
 

@@ -65,7 +65,7 @@ impl Emit<'_> {
                 format!("{krate}::__private::set(&mut self.0, {at}, value);"),
             ),
             Place::Bits(start, width) => (
-                self.from_bits(member, &format!("&{all}"), start, width),
+                self.read_bits(member, &format!("&{all}"), start, width),
                 format!(
                     "let mut bytes = {all};\n    \
                      {krate}::__private::set_bits(&mut bytes, {start}, {width}, {});\n    \
@@ -107,7 +107,7 @@ impl Emit<'_> {
     }
 
     /// An expression for the bitfield in the bytes `of`.
-    pub(super) fn from_bits(&self, member: &Member, of: &str, start: usize, width: u8) -> String {
+    pub(super) fn read_bits(&self, member: &Member, of: &str, start: usize, width: u8) -> String {
         let krate = self.krate();
         let bits = |signed: bool| {
             let sign = if signed { "signed_" } else { "" };

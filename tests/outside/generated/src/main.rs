@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 #![deny(warnings)]
 // For the code that the tests write.
-#![allow(unused_braces, unused_parens, dead_code)]
+#![allow(dead_code, unused_assignments, unused_braces, unused_mut, unused_parens)]
 
 use std::fmt::Debug;
 
