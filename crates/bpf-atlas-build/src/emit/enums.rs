@@ -21,7 +21,8 @@ impl Emit<'_> {
             "::core::cmp::Ord",
             "::core::hash::Hash",
         ];
-        let mut out = doc(&format!("C `{}`, {}.", item.c_name, bytes(item.size)));
+        let mut out = self.user_docs(&item.c_name, None);
+        out.push_str(&doc(&format!("C `{}`, {}.", item.c_name, bytes(item.size))));
         if !made.values.is_empty() {
             // BTF's own values are those that an old compiler cuts.
             let head =

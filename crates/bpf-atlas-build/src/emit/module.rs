@@ -154,6 +154,10 @@ impl Emit<'_> {
              {{\n{maps}}}\n\n\
              /// What is asked of each program.\n#[derive(Debug, Default)]\npub struct OpenProgs \
              {{\n{progs}}}\n\n\
+             impl OpenProgs {{\n    /// What is asked of each program, by its name.\n    pub fn iter_mut(\n        \
+             &mut self,\n    ) -> impl ::core::iter::Iterator<Item = (&'static str, &mut \
+             {krate}::object::ProgramConfig)> {{\n        let programs: [(_, _); {count}] = \
+             [{all}];\n        ::core::iter::IntoIterator::into_iter(programs)\n    }}\n}}\n\n\
              impl Open {{\n    /// The same, after `f`.\n    pub fn configure(mut self, f: impl \
              ::core::ops::FnOnce(&mut Self)) -> Self {{\n        f(&mut self);\n        self\n    }}\n\n    \
              /// Where maps are pinned that the source pins by their name, instead of \
@@ -169,6 +173,15 @@ impl Emit<'_> {
              self.pin_root.as_deref();\n{load}        let object = object.load()?;\n        \
              ::core::result::Result::Ok(Loaded {{\n            maps: Maps::open(object.libbpf())?,\n{live}            \
              object,\n        }})\n    }}\n}}\n\n",
+            count = module.programs.len(),
+            all = module
+                .programs
+                .iter()
+                .map(|program| {
+                    format!("({}, &mut self.{})", literal(&program.name), ident(&program.name))
+                })
+                .collect::<Vec<_>>()
+                .join(", "),
             open = result("Open"),
             loaded = result("Loaded"),
             name = literal(module.name),
@@ -222,7 +235,10 @@ impl Emit<'_> {
             "/// The programs at work: `'static` and `Send`. Dropping it detaches them; maps that were \
              taken\n/// out live on.\n#[derive(Debug)]\npub struct Handle {{\n    /// The maps.\n    pub \
              maps: Maps,\n{fields}    object: {krate}::object::LoadedObject,\n}}\n\n\
-             impl Handle {{\n{progs}}}\n\n",
+             impl Handle {{\n{progs}    /// The maps, and what keeps the programs attached: for a struct that has \
+             a use for one map\n    /// only, or wants a ring by value.\n    pub fn into_parts(self) -> \
+             (Maps, {krate}::object::LoadedObject) {{\n        (self.maps, self.object)\n    \
+             }}\n}}\n\n",
             fields = Self::live_fields(&plan.sections),
             progs = self.object_methods(),
         )

@@ -47,7 +47,10 @@ impl Emit<'_> {
 
     fn field(&self, item: &Item, field: &Field) -> String {
         let at = field.offset;
-        let mut out = match &field.kind {
+        let bare = field.rust.trim_start_matches("r#");
+        let name = if field.c_name.is_empty() { bare } else { &field.c_name };
+        let mut out = self.user_docs(&item.c_name, Some(name));
+        out.push_str(&match &field.kind {
             FieldKind::Plain => doc(&format!("C `{}`, at byte {at}.", field.decl)),
             FieldKind::Padding => {
                 doc(&format!("Padding, {} at byte {at}.", bytes(self.types.facts(&field.ty).0)))
@@ -57,7 +60,7 @@ impl Emit<'_> {
                 members.iter().map(|m| m.c_name.as_str()).collect::<Vec<_>>().join("`, `")
             )),
             FieldKind::Anonymous(_) => doc(&format!("C `union {{ … }}`, at byte {at}.")),
-        };
+        });
         if *self.types.behind(&field.ty) == Ty::Address {
             out.push_str("/// An address in the kernel.\n");
         }
@@ -65,8 +68,6 @@ impl Emit<'_> {
         if renamed {
             out.push_str(&format!("#[pod(name = {})]\n", literal(&field.c_name)));
         }
-        let bare = field.rust.trim_start_matches("r#");
-        let name = if field.c_name.is_empty() { bare } else { &field.c_name };
         let attributes = self.options.attributes(&item.c_name, Some(name));
         let given = !attributes.is_empty();
         for attribute in attributes {

@@ -32,10 +32,17 @@ pub(crate) fn types(emit: &Emit<'_>) -> String {
 impl Emit<'_> {
     /// What the documentation of a type begins with: its name and declaration.
     pub(super) fn quoted(&self, item: &Item) -> String {
-        let mut out = doc(&format!("C `{}`, {}.", item.c_name, super::bytes(item.size)));
+        let mut out = self.user_docs(&item.c_name, None);
+        out.push_str(&doc(&format!("C `{}`, {}.", item.c_name, super::bytes(item.size))));
         out.push_str("///\n");
         out.push_str(&quote(&decl::whole(self.btf, item.id)));
         out
+    }
+
+    /// What the user says, as the first lines of the documentation.
+    pub(super) fn user_docs(&self, c_name: &str, field: Option<&str>) -> String {
+        let texts = self.options.docs(c_name, field).into_iter();
+        texts.map(|text| format!("{}///\n", doc(text))).collect()
     }
 
     /// `#[derive(…)]` with what the user added, and the user's attributes.
