@@ -1,94 +1,134 @@
 //! Compiles the kernel half: each `src/bpf/<probe>.bpf.c` becomes
-//! `$OUT_DIR/<probe>.skel.rs`. Does nothing without the feature `probes`.
+//! `$OUT_DIR/<probe>.rs`, with a Rust type for everything that its maps hold.
+//! Does nothing without the feature `probes`.
 
 fn main() {
     // Some path must be named, or every change in the package reruns this script.
     println!("cargo::rerun-if-changed=build.rs");
     #[cfg(feature = "probes")]
-    if let Err(message) = probes::compile() {
-        for line in message.lines().filter(|line| !line.is_empty()) {
-            println!("cargo::error={line}");
-        }
-    }
+    probes::build();
 }
 
 #[cfg(feature = "probes")]
 mod probes {
-    use std::path::{Path, PathBuf};
-    use std::process::{Command, Stdio};
-    use std::{env, fs, io};
+    use bpf_atlas_build::Builder;
 
-    use libbpf_cargo::SkeletonBuilder;
+    /// What the derive of that name makes of the totals.
+    const ACCUMULATE: &str = "::bpf_atlas::Accumulate";
 
-    pub fn compile() -> Result<(), String> {
-        let root = dir("CARGO_MANIFEST_DIR")?;
-        let out = dir("OUT_DIR")?;
-        let include = root.join("include");
-        let sources = root.join("src/bpf");
-        println!("cargo::rerun-if-changed={}", include.display());
-        println!("cargo::rerun-if-changed={}", sources.display());
-        println!("cargo::rerun-if-env-changed=CLANG");
-
-        let clang = env::var_os("CLANG").filter(|name| !name.is_empty());
-        let clang = PathBuf::from(clang.unwrap_or_else(|| "clang".into()));
-        runs(&clang)?;
-
-        let unreadable = |error| format!("cannot read {}: {error}", sources.display());
-        for entry in fs::read_dir(&sources).map_err(unreadable)? {
-            let source = entry.map_err(unreadable)?.path();
-            let name = source.file_name().and_then(|name| name.to_str());
-            if let Some(probe) = name.and_then(|name| name.strip_suffix(".bpf.c")) {
-                skeleton(&clang, &include, &source, &out.join(format!("{probe}.skel.rs")))?;
-            }
-        }
-        Ok(())
+    pub fn build() {
+        pid_syscalls().build_or_exit();
+        packets().build_or_exit();
+        exec_events().build_or_exit();
+        recent_ips().build_or_exit();
     }
 
-    fn runs(clang: &Path) -> Result<(), String> {
-        let tried = Command::new(clang).arg("--version").stdout(Stdio::null()).status();
-        tried.map(drop).map_err(|error| {
-            format!(
-                "the feature `probes` compiles eBPF programs with clang, and `{}` does not run \
-                 ({error}): install clang, name it in CLANG, or build with default-features = false",
-                clang.display()
+    fn probe(name: &str) -> Builder {
+        let mut builder = Builder::new(format!("src/bpf/{name}.bpf.c"));
+        builder.skeleton(false);
+        builder
+    }
+
+    fn pid_syscalls() -> Builder {
+        let mut builder = probe("pid_syscalls");
+        builder
+            .derive("atlas_health", ACCUMULATE)
+            .doc("task", "A process, as it was when its first call was counted.")
+            .doc(
+                "task.start_ns",
+                "When it began, in nanoseconds since boot: tells it from an earlier process with \
+                 the same PID.",
             )
-        })
+            .doc(
+                "task.comm",
+                "Its name, kept current. A reader may see half of an old and half of a new one at \
+                 the moment of a change.",
+            )
+            .derive("pid_reuse", ACCUMULATE)
+            .attribute("pid_reuse", "non_exhaustive")
+            .doc("pid_reuse", "What became of processes whose PID was given out again. Totals.")
+            .doc(
+                "pid_reuse.recycled",
+                "Finished processes that were forgotten because a new one got their PID.",
+            )
+            .doc(
+                "pid_reuse.merged",
+                "New processes that are counted on top of a finished one, which could not be \
+                 forgotten.",
+            )
+            .doc(
+                "pid_reuse.unnamed",
+                "Processes that are counted, but whose name and start found no room.",
+            );
+        builder
     }
 
-    /// Writes `skeleton` and nothing else: the source may be read-only.
-    fn skeleton(
-        clang: &Path,
-        include: &Path,
-        source: &Path,
-        skeleton: &Path,
-    ) -> Result<(), String> {
-        SkeletonBuilder::new()
-            .clang(clang)
-            .source(source)
-            .clang_args([
-                "-I".as_ref(),
-                include.as_os_str(),
-                "-Wall".as_ref(),
-                "-Werror".as_ref(),
-                // libbpf's headers are not ours to correct.
-                "--system-header-prefix=bpf/".as_ref(),
-            ])
-            // A path that does not exist: a missing rustfmt is passed over, one that
-            // fails would fail the build, and nobody reads this code.
-            .rustfmt(skeleton.with_extension("unformatted"))
-            .build_and_generate(skeleton)
-            .map_err(|error| {
-                // Where clang refused, the innermost error is what it said.
-                let cause = error.root_cause();
-                let reason =
-                    if cause.is::<io::Error>() { format!("{error:#}") } else { cause.to_string() };
-                format!("cannot build {}:\n{reason}", source.display())
-            })
+    fn packets() -> Builder {
+        let mut builder = probe("packets");
+        builder
+            .derive("traffic", ACCUMULATE)
+            .doc("traffic", "Packets and bytes.")
+            .doc("traffic.packets", "Frames.")
+            .doc("traffic.bytes", "Their bytes, Ethernet header included.");
+        builder
     }
 
-    fn dir(variable: &str) -> Result<PathBuf, String> {
-        env::var_os(variable)
-            .map(PathBuf::from)
-            .ok_or_else(|| format!("{variable} is not set: this script is for cargo to run"))
+    fn exec_events() -> Builder {
+        let mut builder = probe("exec_events");
+        builder
+            .doc("exec_event", "The fixed part of a record; its strings follow.")
+            .doc("exec_event.time_ns", "When, in nanoseconds since boot (`CLOCK_BOOTTIME`).")
+            .doc(
+                "exec_event.pid",
+                "The process (thread group), as the initial PID namespace numbers it.",
+            )
+            .doc("exec_event.ppid", "Its parent.")
+            .doc("exec_event.tid", "The thread that called.")
+            .doc("exec_event.uid", "The user, as the initial user namespace numbers it.")
+            .doc("exec_event.gid", "The group.")
+            .doc("exec_event.ret", "0, or the negative error number.")
+            .doc("exec_event.flags", "What is missing: several of them, or'ed.")
+            .doc("exec_event.filename_len", "Bytes of the file name, its NUL included.")
+            .doc("exec_event.args_len", "Bytes of the arguments that are here.")
+            .doc(
+                "exec_event.args_total",
+                "Bytes of all arguments, each ended by a NUL, with those that were cut off. Of a \
+                 failed exec only what was read.",
+            )
+            .doc(
+                "exec_event.comm",
+                "The name of the task; after a success that of the new program.",
+            )
+            .doc("exec_flag", "What is missing of a record.");
+        builder
+    }
+
+    fn recent_ips() -> Builder {
+        let mut builder = probe("recent_ips");
+        builder
+            .derive("atlas_health", ACCUMULATE)
+            .doc("peer", "A sender. Made of an `IpAddr`, and gives it back.")
+            .doc("peer.family", "4 or 6.")
+            .doc("peer.addr", "In network order; an IPv4 address in the first 4 bytes.")
+            .derive("peer_stat", ACCUMULATE)
+            .attribute("peer_stat.first_ns", "accumulate(min)")
+            .attribute("peer_stat.last_ns", "accumulate(max)")
+            .doc("peer_stat", "What a sender sent.")
+            .doc("peer_stat.packets", "Frames.")
+            .doc("peer_stat.bytes", "Their bytes, Ethernet header included.")
+            .doc("peer_stat.first_ns", "The first, in nanoseconds since boot (`CLOCK_BOOTTIME`).")
+            .doc("peer_stat.last_ns", "The last.")
+            .derive("peer_totals", ACCUMULATE)
+            .doc("peer_totals", "What came in since the program was attached.")
+            .doc("peer_totals.packets", "Frames with the address of a sender.")
+            .doc("peer_totals.bytes", "Their bytes.")
+            .doc("peer_totals.other_packets", "Frames without one: no IP, or cut off.")
+            .doc("peer_totals.other_bytes", "Their bytes.")
+            .doc(
+                "peer_totals.refused_packets",
+                "Of those with an address, frames that the map took no element for.",
+            )
+            .doc("peer_totals.refused_bytes", "Their bytes.");
+        builder
     }
 }

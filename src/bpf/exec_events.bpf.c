@@ -60,12 +60,12 @@ struct exec_event {
 	__u32 tid; /* the thread that called */
 	__u32 uid;
 	__u32 gid;
-	__s32 ret;	    /* 0 or -errno */
-	__u32 flags;	    /* enum exec_flag */
-	__u32 filename_len; /* with its NUL */
+	__s32 ret;	      /* 0 or -errno */
+	enum exec_flag flags; /* or'ed */
+	__u32 filename_len;   /* with its NUL */
 	__u32 args_len;
 	__u32 args_total; /* of a success: bytes of all arguments, those cut off included */
-	__u8 comm[16];	  /* after a success the new name */
+	char comm[16];	  /* after a success the new name */
 };
 
 ATLAS_RING(events, 1 << 20, struct exec_event);

@@ -30,7 +30,7 @@ const volatile __u8 filter_pids = 0;
 /* A process, as it was when its first call was counted; its name is kept current. */
 struct task {
 	__u64 start_ns; /* since boot: tells a process from an earlier one with its PID */
-	__u8 comm[16];	/* of the thread group's leader, zero to the end */
+	char comm[16];	/* of the thread group's leader, zero to the end */
 };
 
 /* What became of PIDs. Per-CPU totals that only grow. */

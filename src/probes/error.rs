@@ -3,6 +3,7 @@
 use crate::agent::LoadError;
 use crate::caps::Capability;
 use crate::error::{Errno, Error, OpenError};
+use crate::object::ObjectError;
 
 use super::AttachKind;
 
@@ -54,6 +55,10 @@ pub enum ProbeError {
     #[error(transparent)]
     Open(#[from] OpenError),
 
+    /// The object of the program is not what the probe takes it for.
+    #[error(transparent)]
+    Object(ObjectError),
+
     /// A map could not be read.
     #[error(transparent)]
     Map(#[from] Error),
@@ -66,6 +71,16 @@ pub enum ProbeError {
         /// What the kernel said.
         errno: Errno,
     },
+}
+
+impl From<ObjectError> for ProbeError {
+    fn from(error: ObjectError) -> Self {
+        match error {
+            ObjectError::Load(error) => Self::Load(error),
+            ObjectError::Map(error) => Self::Open(error),
+            error => Self::Object(error),
+        }
+    }
 }
 
 /// A line for each reason, with the ways that it kept from working.

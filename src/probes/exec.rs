@@ -7,42 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::Comm;
 use super::clock::BootClock;
-use crate::Pod;
+use super::exec_events::{ExecEvent, ExecFlag};
 use crate::error::Errno;
-
-const ARGS_CUT: u32 = 1;
-const ARGS_UNREADABLE: u32 = 2;
-const FILENAME_UNREADABLE: u32 = 4;
-
-/// The fixed part of a record: `struct exec_event` of the program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod)]
-#[repr(C)]
-pub struct ExecEvent {
-    /// When, in nanoseconds since boot (`CLOCK_BOOTTIME`).
-    pub time_ns: u64,
-    /// The process (thread group), as the initial PID namespace numbers it.
-    pub pid: u32,
-    /// Its parent.
-    pub ppid: u32,
-    /// The thread that called.
-    pub tid: u32,
-    /// The user, as the initial user namespace numbers it.
-    pub uid: u32,
-    /// The group.
-    pub gid: u32,
-    /// 0, or the negative error number.
-    pub ret: i32,
-    flags: u32,
-    filename_len: u32,
-    args_len: u32,
-    /// Bytes of all arguments, each ended by a NUL, with those that were cut
-    /// off. Of a failed exec only what was read.
-    pub args_total: u32,
-    /// The name of the task; after a success that of the new program.
-    pub comm: Comm,
-}
 
 /// A record, decoded in the ring's own memory. Dereferences to [`ExecEvent`].
 ///
@@ -77,7 +44,7 @@ impl<'a> Exec<'a> {
     /// The file, as it was named in the call; `None` where that was not in
     /// memory, which happens only to calls that fail.
     pub fn filename(&self) -> Option<&'a Path> {
-        if self.flags & FILENAME_UNREADABLE != 0 {
+        if self.has(ExecFlag::EXEC_FILENAME_UNREADABLE) {
             return None;
         }
         let (filename, _) = self.split();
@@ -94,12 +61,16 @@ impl<'a> Exec<'a> {
 
     /// Whether there were more arguments than are here, or a longer last one.
     pub fn truncated(&self) -> bool {
-        self.flags & (ARGS_CUT | ARGS_UNREADABLE) != 0
+        self.has(ExecFlag::EXEC_ARGS_CUT) || self.unreadable()
     }
 
     /// Whether arguments are missing because they were not in memory.
     pub fn unreadable(&self) -> bool {
-        self.flags & ARGS_UNREADABLE != 0
+        self.has(ExecFlag::EXEC_ARGS_UNREADABLE)
+    }
+
+    fn has(&self, flag: ExecFlag) -> bool {
+        self.flags.0 & flag.0 != 0
     }
 
     fn split(&self) -> (&'a [u8], &'a [u8]) {
@@ -142,21 +113,8 @@ impl fmt::Debug for Args<'_> {
 mod tests {
     use super::*;
 
-    fn event(filename_len: u32, args_len: u32, flags: u32) -> ExecEvent {
-        ExecEvent {
-            time_ns: 0,
-            pid: 1,
-            ppid: 0,
-            tid: 1,
-            uid: 0,
-            gid: 0,
-            ret: 0,
-            flags,
-            filename_len,
-            args_len,
-            args_total: args_len,
-            comm: Comm::default(),
-        }
+    fn event(filename_len: u32, args_len: u32, flags: ExecFlag) -> ExecEvent {
+        ExecEvent { flags, filename_len, args_len, args_total: args_len, ..Default::default() }
     }
 
     fn args(bytes: &[u8]) -> Vec<&[u8]> {
@@ -175,12 +133,12 @@ mod tests {
     fn a_record_that_lies_about_its_lengths_is_read_within_its_bounds() {
         let clock = BootClock::now().unwrap();
         for (filename_len, args_len) in [(6, 4), (60, 4), (6, 400), (u32::MAX, u32::MAX), (0, 0)] {
-            let event = event(filename_len, args_len, 0);
+            let event = event(filename_len, args_len, ExecFlag(0));
             let exec = Exec { event: &event, strings: b"/bin/a\0b\0", clock };
             let read = exec.filename().unwrap().as_os_str().len();
             assert!(read + exec.args().map(OsStr::len).sum::<usize>() <= 9);
         }
-        let event = event(7, 2, ARGS_CUT);
+        let event = event(7, 2, ExecFlag::EXEC_ARGS_CUT);
         let exec = Exec { event: &event, strings: b"/bin/a\0b\0", clock };
         assert_eq!(exec.filename(), Some(Path::new("/bin/a")));
         assert_eq!(format!("{:?}", exec.args()), r#"["b"]"#);

@@ -1,24 +1,20 @@
 //! [`ExecEvents`]: every exec, who and with which arguments.
 
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
-
 use super::attach::{Programs, first_that_works, require};
 use super::clock::BootClock;
-use super::{AttachKind, Exec, ExecEvent, Health, ProbeError};
+use super::{AttachKind, Exec, Health, ProbeError};
 use crate::RingBuf;
-use crate::agent::{Attached, quietly};
 use crate::caps::Capability;
+use crate::object::LoadedObject;
 
-// Written by libbpf-cargo, which embeds the object file and asks libbpf for it.
-#[allow(unsafe_code, missing_docs, rustdoc::all, clippy::all, clippy::pedantic)]
-#[allow(clippy::undocumented_unsafe_blocks)]
-mod skel {
-    include!(concat!(env!("OUT_DIR"), "/exec_events.skel.rs"));
+mod bpf {
+    include!(concat!(env!("OUT_DIR"), "/exec_events.rs"));
 }
+
+pub use bpf::{ExecEvent, ExecFlag};
 
 const NAME: &str = "exec_events";
 /// The program's own bound, `ARGS_MAX`.
@@ -53,7 +49,7 @@ pub struct ExecEvents {
     programs: Programs,
     kind: AttachKind,
     failed_kind: Option<AttachKind>,
-    _attached: Attached,
+    _attached: LoadedObject,
 }
 
 /// Options of [`ExecEvents`].
@@ -187,47 +183,29 @@ impl ExecEventsBuilder {
         kind: AttachKind,
         failed_kind: Option<AttachKind>,
     ) -> Result<ExecEvents, ProbeError> {
-        let mut storage = MaybeUninit::uninit();
-        let mut skel = quietly("loading exec_events", || {
-            let mut open = skel::ExecEventsSkelBuilder::default().open(&mut storage)?;
-            let rodata = open.maps.rodata_data.as_deref_mut().expect("options are read-only data");
-            rodata.args_limit = self.args_limit;
-            rodata.filter_uid = self.uid.is_some().into();
-            rodata.uid = self.uid.unwrap_or(0);
-            open.maps.events.set_max_entries(self.ring_size)?;
+        let mut open = bpf::open()?;
+        open.rodata.args_limit = self.args_limit;
+        open.rodata.filter_uid = self.uid.is_some().into();
+        open.rodata.uid = self.uid.unwrap_or(0);
+        open.maps.events.set_max_entries(self.ring_size);
+        let progs = &mut open.progs;
+        progs.exec_btf.set_autoload(kind == AttachKind::TpBtf);
+        progs.exec_raw.set_autoload(kind == AttachKind::RawTracepoint);
+        progs.exec_tp.set_autoload(kind == AttachKind::Tracepoint);
+        let tracepoints = failed_kind == Some(AttachKind::Tracepoint);
+        progs.failed_execve_tp.set_autoload(tracepoints);
+        progs.failed_execveat_tp.set_autoload(tracepoints);
+        progs.failed_raw.set_autoload(failed_kind == Some(AttachKind::RawTracepoint));
 
-            let progs = &mut open.progs;
-            progs.exec_btf.set_autoload(kind == AttachKind::TpBtf);
-            progs.exec_raw.set_autoload(kind == AttachKind::RawTracepoint);
-            progs.exec_tp.set_autoload(kind == AttachKind::Tracepoint);
-            let tracepoints = failed_kind == Some(AttachKind::Tracepoint);
-            progs.failed_execve_tp.set_autoload(tracepoints);
-            progs.failed_execveat_tp.set_autoload(tracepoints);
-            progs.failed_raw.set_autoload(failed_kind == Some(AttachKind::RawTracepoint));
-            open.load()
-        })?;
-
-        let mut attached = Attached::new(skel.object())?;
-        // The ring first: nothing happens before someone can read it.
-        let ring = RingBuf::open(attached.map("events")?)?
-            .with_lost(attached.map("events_lost")?)?
-            .with_tail();
+        // The ring is open before anything is attached: nothing happens before
+        // someone can read it.
+        let (maps, object) = open.load()?.attach()?.into_parts();
         let mut programs = Programs::default();
-        let progs = &mut skel.progs;
-        for program in [
-            &mut progs.exec_btf,
-            &mut progs.exec_raw,
-            &mut progs.exec_tp,
-            &mut progs.failed_execve_tp,
-            &mut progs.failed_execveat_tp,
-            &mut progs.failed_raw,
-        ] {
-            if program.autoload() {
-                programs.keep(&*program)?;
-                attached.add(quietly("attaching exec_events", || program.attach())?);
-            }
+        for program in object.libbpf().progs().filter(|program| program.autoload()) {
+            programs.keep(&program)?;
         }
-        Ok(ExecEvents { ring, programs, kind, failed_kind, _attached: attached })
+        let ring = maps.events.with_tail();
+        Ok(ExecEvents { ring, programs, kind, failed_kind, _attached: object })
     }
 }
 
@@ -308,18 +286,7 @@ impl AsFd for ExecEvents {
 
 #[cfg(test)]
 mod tests {
-    use std::mem::offset_of;
-
     use super::*;
-
-    #[test]
-    fn the_rust_type_is_the_programs() {
-        use skel::types::exec_event;
-        assert_eq!(size_of::<ExecEvent>(), size_of::<exec_event>());
-        assert_eq!(offset_of!(ExecEvent, ret), offset_of!(exec_event, ret));
-        assert_eq!(offset_of!(ExecEvent, args_total), offset_of!(exec_event, args_total));
-        assert_eq!(offset_of!(ExecEvent, comm), offset_of!(exec_event, comm));
-    }
 
     #[test]
     fn options_that_cannot_be_are_refused() {

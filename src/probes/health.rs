@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::{Accumulate, Pod};
-
 /// How full a probe's main map is, and what the probe could not count.
 ///
 /// All but `entries` are totals since the probe was attached; they only grow.
@@ -36,8 +34,9 @@ impl Health {
         self.refused + self.lost + self.missed
     }
 
-    pub(super) fn refusals(mut self, refusals: Refusals) -> Self {
-        let Refusals { full, no_memory, busy, missed } = refusals;
+    /// With the totals of `struct atlas_health`: for want of room, of memory, of
+    /// a lock, and for other reasons.
+    pub(super) fn refusals(mut self, [full, no_memory, busy, missed]: [u64; 4]) -> Self {
         self.refused = full + no_memory + busy + missed;
         self.refused_full = full;
         self.refused_no_memory = no_memory;
@@ -50,16 +49,4 @@ impl fmt::Display for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "entries {}/{} · dropped {}", self.entries, self.capacity, self.dropped())
     }
-}
-
-/// `struct atlas_health`: what `ATLAS_HEALTH` of `bpf_atlas.h` declares, one
-/// for each CPU.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Accumulate)]
-#[repr(C)]
-pub(super) struct Refusals {
-    pub(super) full: u64,
-    pub(super) no_memory: u64,
-    pub(super) busy: u64,
-    /// For other reasons.
-    pub(super) missed: u64,
 }

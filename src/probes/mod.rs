@@ -32,7 +32,6 @@
 
 mod attach;
 mod clock;
-mod comm;
 mod error;
 mod exec;
 mod exec_events;
@@ -45,10 +44,10 @@ mod xdp;
 
 use std::fmt;
 
-pub use comm::Comm;
+use crate::CharArray;
 pub use error::ProbeError;
-pub use exec::{Args, Exec, ExecEvent};
-pub use exec_events::{ExecEvents, ExecEventsBuilder};
+pub use exec::{Args, Exec};
+pub use exec_events::{ExecEvent, ExecEvents, ExecEventsBuilder, ExecFlag};
 pub use health::Health;
 pub use packets::{Packets, PacketsBuilder, PacketsMaps, Protocol, Traffic};
 pub use pid_syscalls::{
@@ -58,6 +57,10 @@ pub use recent_ips::{
     Peer, PeerStat, PeerTotals, Recent, RecentIps, RecentIpsBuilder, RecentIpsMaps, Sender,
 };
 pub use xdp::{Interface, XdpLink, XdpMode};
+
+/// The name of a task (`comm`): up to 15 bytes of any kind, which the task
+/// chose itself. Not to be trusted, nor to be printed on a terminal as it is.
+pub type Comm = CharArray<16>;
 
 /// How a probe is attached, in the kernel's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

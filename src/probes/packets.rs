@@ -1,24 +1,17 @@
 //! [`Packets`]: what an interface receives, by protocol.
 
 use std::fmt;
-use std::mem::MaybeUninit;
-use std::os::fd::AsFd;
-
-use libbpf_rs::OpenObject;
-use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 
 use super::attach::require;
 use super::xdp::{self, NEEDS};
 use super::{AttachKind, Health, Interface, ProbeError, XdpLink, XdpMode};
-use crate::agent::{LoadError, quietly};
-use crate::{Accumulate, PerCpu, PerCpuArray, Pod, Rates};
+use crate::{PerCpu, PerCpuArray, Rates};
 
-// Written by libbpf-cargo, which embeds the object file and asks libbpf for it.
-#[allow(unsafe_code, missing_docs, rustdoc::all, clippy::all, clippy::pedantic)]
-#[allow(clippy::undocumented_unsafe_blocks)]
-mod skel {
-    include!(concat!(env!("OUT_DIR"), "/packets.skel.rs"));
+mod bpf {
+    include!(concat!(env!("OUT_DIR"), "/packets.rs"));
 }
+
+pub use bpf::Traffic;
 
 const NAME: &str = "packets";
 const IPV6: u32 = 256;
@@ -69,16 +62,6 @@ pub struct PacketsMaps {
 pub struct PacketsBuilder {
     interface: Interface,
     mode: XdpMode,
-}
-
-/// Packets and bytes: `struct traffic` of the program.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Accumulate)]
-#[repr(C)]
-pub struct Traffic {
-    /// Frames.
-    pub packets: u64,
-    /// Their bytes, Ethernet header included.
-    pub bytes: u64,
 }
 
 /// What a frame was counted as: an index of [`PacketsMaps::protocols`] with a name.
@@ -209,27 +192,16 @@ impl PacketsBuilder {
     /// the program, [`Sys`](ProbeError::Sys).
     pub fn attach(self) -> Result<Packets, ProbeError> {
         require(NAME, &NEEDS)?;
-        let mut storage = [const { MaybeUninit::uninit() }; 2];
-        let skel = xdp::load(&mut storage, load)?;
-        let (frags, plain) = (&skel.progs.packets_frags, &skel.progs.packets);
-        let programs: Vec<_> =
-            [frags, plain].into_iter().filter(|p| p.autoload()).map(|p| p.as_fd()).collect();
-        let maps = PacketsMaps { protocols: PerCpuArray::open(&skel.maps.protocols)? };
+        let loaded = xdp::load(|frags| {
+            let mut open = bpf::open()?;
+            open.progs.packets_frags.set_autoload(frags);
+            open.load()
+        })?;
+        let programs = xdp::loaded(loaded.object().libbpf(), ["packets_frags", "packets"]);
         let link = XdpLink::attach(NAME, &programs, &self.interface, self.mode)?;
-        // Once attached, the program needs the skeleton no more.
-        Ok(Packets { link, maps })
+        // Once attached, the program needs the object no more.
+        Ok(Packets { link, maps: PacketsMaps { protocols: loaded.maps.protocols.clone() } })
     }
-}
-
-fn load<'o>(
-    storage: &'o mut MaybeUninit<OpenObject>,
-    frags: bool,
-) -> Result<skel::PacketsSkel<'o>, LoadError> {
-    quietly("loading packets", || {
-        let mut open = skel::PacketsSkelBuilder::default().open(storage)?;
-        open.progs.packets_frags.set_autoload(frags);
-        open.load()
-    })
 }
 
 impl Packets {
@@ -322,13 +294,6 @@ impl Packets {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_rust_type_is_the_programs() {
-        assert_eq!(size_of::<Traffic>(), size_of::<skel::types::traffic>());
-        let bytes = std::mem::offset_of!(skel::types::traffic, bytes);
-        assert_eq!(std::mem::offset_of!(Traffic, bytes), bytes);
-    }
 
     #[test]
     fn every_index_is_one_protocol_and_back() {

@@ -1,23 +1,19 @@
 //! [`PidSyscalls`]: system calls by process and by number.
 
 use std::collections::HashMap;
-use std::mem::MaybeUninit;
-
-use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 
 use super::attach::{self, Programs};
-use super::health::Refusals;
 use super::{AttachKind, Comm, Health, ProbeError, syscall_names};
-use crate::agent::{self, Attached};
 use crate::caps::Capability;
-use crate::{Accumulate, Hash, PerCpuArray, PerCpuHash, Pod};
+use crate::object::LoadedObject;
+use crate::{Hash, PerCpuArray, PerCpuHash};
 
-// Written by libbpf-cargo, which embeds the object file and asks libbpf for it.
-#[allow(unsafe_code, missing_docs, rustdoc::all, clippy::all, clippy::pedantic)]
-#[allow(clippy::undocumented_unsafe_blocks)]
-mod skel {
-    include!(concat!(env!("OUT_DIR"), "/pid_syscalls.skel.rs"));
+mod bpf {
+    include!(concat!(env!("OUT_DIR"), "/pid_syscalls.rs"));
 }
+
+use bpf::AtlasHealth;
+pub use bpf::{PidReuse, Task};
 
 const NAME: &str = "pid_syscalls";
 
@@ -25,53 +21,17 @@ const NAME: &str = "pid_syscalls";
 /// in the table of this architecture.
 const SLOTS: u32 = 1024;
 
-/// The programs of one way to attach: what counts, then what keeps processes apart.
-macro_rules! programs {
-    ($programs:expr, $kind:expr, $failures:expr) => {{
-        let programs = $programs;
-        match ($kind, $failures) {
-            (AttachKind::TpBtf, false) => {
-                [&mut programs.enter_btf, &mut programs.fork_btf, &mut programs.rename_btf]
-            }
-            (AttachKind::TpBtf, true) => {
-                [&mut programs.exit_btf, &mut programs.fork_btf, &mut programs.rename_btf]
-            }
-            (AttachKind::RawTracepoint, false) => {
-                [&mut programs.enter_raw, &mut programs.fork_raw, &mut programs.rename_raw]
-            }
-            (AttachKind::RawTracepoint, true) => {
-                [&mut programs.exit_raw, &mut programs.fork_raw, &mut programs.rename_raw]
-            }
-            (_, false) => [&mut programs.enter_tp, &mut programs.fork_tp, &mut programs.rename_tp],
-            (_, true) => [&mut programs.exit_tp, &mut programs.fork_tp, &mut programs.rename_tp],
-        }
-    }};
-}
-
-/// A process, as it was when its first call was counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod)]
-#[repr(C)]
-pub struct Task {
-    /// When it began, in nanoseconds since boot: tells it from an earlier
-    /// process with the same PID.
-    pub start_ns: u64,
-    /// Its name, kept current. A reader may see half of an old and half of a
-    /// new one at the moment of a change.
-    pub comm: Comm,
-}
-
-/// What became of processes whose PID was given out again. Totals.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Accumulate)]
-#[repr(C)]
-#[non_exhaustive]
-pub struct PidReuse {
-    /// Finished processes that were forgotten because a new one got their PID.
-    pub recycled: u64,
-    /// New processes that are counted on top of a finished one, which could not
-    /// be forgotten.
-    pub merged: u64,
-    /// Processes that are counted, but whose name and start found no room.
-    pub unnamed: u64,
+/// The programs of one way to attach: what counts, then what keeps processes
+/// apart.
+fn programs(kind: AttachKind, failures: bool) -> [&'static str; 3] {
+    match (kind, failures) {
+        (AttachKind::TpBtf, false) => ["enter_btf", "fork_btf", "rename_btf"],
+        (AttachKind::TpBtf, true) => ["exit_btf", "fork_btf", "rename_btf"],
+        (AttachKind::RawTracepoint, false) => ["enter_raw", "fork_raw", "rename_raw"],
+        (AttachKind::RawTracepoint, true) => ["exit_raw", "fork_raw", "rename_raw"],
+        (_, false) => ["enter_tp", "fork_tp", "rename_tp"],
+        (_, true) => ["exit_tp", "fork_tp", "rename_tp"],
+    }
 }
 
 /// A process and its system calls.
@@ -140,11 +100,11 @@ pub struct PidSyscallsMaps {
 #[derive(Debug)]
 pub struct PidSyscalls {
     maps: PidSyscallsMaps,
-    health: PerCpuArray<Refusals>,
+    health: PerCpuArray<AtlasHealth>,
     counting: Programs,
     kind: AttachKind,
     by_pid: bool,
-    _attached: Attached,
+    _attached: LoadedObject,
 }
 
 /// Options of [`PidSyscalls`].
@@ -245,61 +205,36 @@ impl PidSyscallsBuilder {
     }
 
     fn attach_as(&self, kind: AttachKind) -> Result<PidSyscalls, ProbeError> {
-        let mut storage = MaybeUninit::uninit();
-        let mut open = agent::quietly(format!("opening {NAME}"), || {
-            skel::PidSyscallsSkelBuilder::default().open(&mut storage)
-        })?;
-        self.configure(&mut open, kind)?;
-        let mut skel = agent::quietly(format!("loading {NAME}"), || open.load())?;
-
-        let mut attached = Attached::new(skel.object())?;
-        let pids = Hash::<u32, u8>::open(attached.map("pids")?)?;
-        pids.update_all(self.pids.iter().map(|pid| (pid, 1)))?;
-        let maps = PidSyscallsMaps {
-            counts: PerCpuHash::open(attached.map("counts")?)?,
-            tasks: Hash::open(attached.map("tasks")?)?,
-            by_syscall: PerCpuArray::open(attached.map("by_syscall")?)?,
-            pid_reuse: PerCpuArray::open(attached.map("pid_reuse")?)?,
-        };
-        let health = PerCpuArray::open(attached.map("health")?)?;
-
-        let [count, fork, rename] = programs!(&mut skel.progs, kind, self.failures_only);
-        let mut counting = Programs::default();
-        counting.keep(&*count)?;
+        let [count, fork, rename] = programs(kind, self.failures_only);
         // What counts comes last: no process is counted before its predecessor
         // can be forgotten.
         let programs = if self.by_pid { vec![fork, rename, count] } else { vec![count] };
+        let open = bpf::open()?.configure(|open| {
+            self.configure(open);
+            for (name, program) in open.progs.iter_mut() {
+                program.set_autoload(programs.contains(&name));
+            }
+        });
+        let (maps, mut object) = open.load()?.into_handle().into_parts();
+        maps.pids.update_all(self.pids.iter().map(|pid| (pid, 1)))?;
+        let mut counting = Programs::default();
+        object.program(count).libbpf(|program| counting.keep(&*program))?;
         for program in programs {
-            attached.add(agent::quietly(format!("attaching {NAME}"), || program.attach())?);
+            object.program(program).attach()?;
         }
-        Ok(PidSyscalls { maps, health, counting, kind, by_pid: self.by_pid, _attached: attached })
+        let bpf::Maps { counts, tasks, by_syscall, pid_reuse, health, .. } = maps;
+        let maps = PidSyscallsMaps { counts, tasks, by_syscall, pid_reuse };
+        Ok(PidSyscalls { maps, health, counting, kind, by_pid: self.by_pid, _attached: object })
     }
 
-    fn configure(
-        &self,
-        open: &mut skel::OpenPidSyscallsSkel<'_>,
-        kind: AttachKind,
-    ) -> Result<(), ProbeError> {
-        let rodata = open.maps.rodata_data.as_deref_mut().expect("options are read-only data");
-        rodata.count_by_pid = self.by_pid.into();
-        rodata.count_by_syscall = self.by_syscall.into();
-        rodata.filter_pids = (!self.pids.is_empty()).into();
-
-        agent::quietly(format!("sizing the maps of {NAME}"), || {
-            let processes = if self.by_pid { self.max_entries } else { 1 };
-            open.maps.counts.set_max_entries(processes)?;
-            open.maps.tasks.set_max_entries(processes)?;
-            open.maps.pids.set_max_entries(self.pids.len().max(1) as u32)
-        })?;
-
-        for mut program in open.open_object_mut().progs_mut() {
-            program.set_autoload(false);
-        }
-        let [count, fork, rename] = programs!(&mut open.progs, kind, self.failures_only);
-        count.set_autoload(true);
-        fork.set_autoload(self.by_pid);
-        rename.set_autoload(self.by_pid);
-        Ok(())
+    fn configure(&self, open: &mut bpf::Open) {
+        open.rodata.count_by_pid = self.by_pid.into();
+        open.rodata.count_by_syscall = self.by_syscall.into();
+        open.rodata.filter_pids = (!self.pids.is_empty()).into();
+        let processes = if self.by_pid { self.max_entries } else { 1 };
+        open.maps.counts.set_max_entries(processes);
+        open.maps.tasks.set_max_entries(processes);
+        open.maps.pids.set_max_entries(self.pids.len().max(1) as u32);
     }
 }
 
@@ -384,7 +319,8 @@ impl PidSyscalls {
             missed: self.counting.missed()?,
             ..Health::default()
         };
-        Ok(health.refusals(self.health.sum_of(0)?))
+        let AtlasHealth { full, no_memory, busy, missed } = self.health.sum_of(0)?;
+        Ok(health.refusals([full, no_memory, busy, missed]))
     }
 
     /// What became of processes whose PID was given out again.

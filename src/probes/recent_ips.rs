@@ -1,27 +1,20 @@
 //! [`RecentIps`]: who sent to an interface of late.
 
-use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::AsFd;
 use std::time::SystemTime;
-
-use libbpf_rs::OpenObject;
-use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 
 use super::attach::require;
 use super::clock::BootClock;
-use super::health::Refusals;
 use super::xdp::{self, NEEDS};
 use super::{AttachKind, Health, Interface, ProbeError, Traffic, XdpLink, XdpMode};
-use crate::agent::{LoadError, quietly};
-use crate::{Accumulate, LruHash, PerCpuArray, Pod};
+use crate::{Accumulate, LruHash, PerCpuArray};
 
-// Written by libbpf-cargo, which embeds the object file and asks libbpf for it.
-#[allow(unsafe_code, missing_docs, rustdoc::all, clippy::all, clippy::pedantic)]
-#[allow(clippy::undocumented_unsafe_blocks)]
-mod skel {
-    include!(concat!(env!("OUT_DIR"), "/recent_ips.skel.rs"));
+mod bpf {
+    include!(concat!(env!("OUT_DIR"), "/recent_ips.rs"));
 }
+
+use bpf::AtlasHealth;
+pub use bpf::{Peer, PeerStat, PeerTotals};
 
 const NAME: &str = "recent_ips";
 
@@ -53,7 +46,7 @@ const NAME: &str = "recent_ips";
 pub struct RecentIps {
     link: XdpLink,
     maps: RecentIpsMaps,
-    health: PerCpuArray<Refusals>,
+    health: PerCpuArray<AtlasHealth>,
 }
 
 /// The maps of [`RecentIps`]. They can be cloned and read when the program is
@@ -74,14 +67,6 @@ pub struct RecentIpsBuilder {
     interface: Interface,
     mode: XdpMode,
     capacity: u32,
-}
-
-/// A sender: `struct peer` of the program. Made of an [`IpAddr`], and gives it back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod)]
-#[repr(C)]
-pub struct Peer {
-    family: u32,
-    addr: [u8; 16],
 }
 
 impl Peer {
@@ -106,41 +91,6 @@ impl From<IpAddr> for Peer {
             IpAddr::V6(v6) => Self { family: 6, addr: v6.octets() },
         }
     }
-}
-
-/// What a sender sent: `struct peer_stat` of the program.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Accumulate)]
-#[repr(C)]
-pub struct PeerStat {
-    /// Frames.
-    pub packets: u64,
-    /// Their bytes, Ethernet header included.
-    pub bytes: u64,
-    /// The first, in nanoseconds since boot (`CLOCK_BOOTTIME`).
-    #[accumulate(min)]
-    pub first_ns: u64,
-    /// The last.
-    #[accumulate(max)]
-    pub last_ns: u64,
-}
-
-/// What came in since the program was attached: `struct peer_totals` of the
-/// program.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Accumulate)]
-#[repr(C)]
-pub struct PeerTotals {
-    /// Frames with the address of a sender.
-    pub packets: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Frames without one: no IP, or cut off.
-    pub other_packets: u64,
-    /// Their bytes.
-    pub other_bytes: u64,
-    /// Of those with an address, frames that the map took no element for.
-    pub refused_packets: u64,
-    /// Their bytes.
-    pub refused_bytes: u64,
 }
 
 /// A sender and what it sent, for people.
@@ -204,32 +154,17 @@ impl RecentIpsBuilder {
             return Err(ProbeError::InvalidOption { probe: NAME, what });
         }
         require(NAME, &NEEDS)?;
-        let mut storage = [const { MaybeUninit::uninit() }; 2];
-        let skel = xdp::load(&mut storage, |storage, frags| self.load(storage, frags))?;
-        let (frags, plain) = (&skel.progs.recent_ips_frags, &skel.progs.recent_ips);
-        let programs: Vec<_> =
-            [frags, plain].into_iter().filter(|p| p.autoload()).map(|p| p.as_fd()).collect();
-        let maps = RecentIpsMaps {
-            peers: LruHash::open(&skel.maps.peers)?,
-            totals: PerCpuArray::open(&skel.maps.totals)?,
-        };
-        let health = PerCpuArray::open(&skel.maps.health)?;
-        let link = XdpLink::attach(NAME, &programs, &self.interface, self.mode)?;
-        // Once attached, the program needs the skeleton no more.
-        Ok(RecentIps { link, maps, health })
-    }
-
-    fn load<'o>(
-        &self,
-        storage: &'o mut MaybeUninit<OpenObject>,
-        frags: bool,
-    ) -> Result<skel::RecentIpsSkel<'o>, LoadError> {
-        quietly("loading recent_ips", || {
-            let mut open = skel::RecentIpsSkelBuilder::default().open(storage)?;
+        let loaded = xdp::load(|frags| {
+            let mut open = bpf::open()?;
             open.progs.recent_ips_frags.set_autoload(frags);
-            open.maps.peers.set_max_entries(self.capacity)?;
+            open.maps.peers.set_max_entries(self.capacity);
             open.load()
-        })
+        })?;
+        let programs = xdp::loaded(loaded.object().libbpf(), ["recent_ips_frags", "recent_ips"]);
+        let link = XdpLink::attach(NAME, &programs, &self.interface, self.mode)?;
+        // Once attached, the program needs the object no more.
+        let bpf::Maps { peers, totals, health } = loaded.maps;
+        Ok(RecentIps { link, maps: RecentIpsMaps { peers, totals }, health })
     }
 }
 
@@ -326,31 +261,14 @@ impl RecentIps {
             capacity: self.maps.peers.max_entries().into(),
             ..Health::default()
         };
-        Ok(health.refusals(self.health.sum_of(0)?))
+        let AtlasHealth { full, no_memory, busy, missed } = self.health.sum_of(0)?;
+        Ok(health.refusals([full, no_memory, busy, missed]))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::mem::offset_of;
-
     use super::*;
-
-    #[test]
-    fn the_rust_types_are_the_programs() {
-        use skel::types;
-        assert_eq!(size_of::<Peer>(), size_of::<types::peer>());
-        assert_eq!(offset_of!(Peer, addr), offset_of!(types::peer, addr));
-        assert_eq!(size_of::<PeerStat>(), size_of::<types::peer_stat>());
-        assert_eq!(offset_of!(PeerStat, first_ns), offset_of!(types::peer_stat, first_ns));
-        assert_eq!(offset_of!(PeerStat, last_ns), offset_of!(types::peer_stat, last_ns));
-        assert_eq!(size_of::<PeerTotals>(), size_of::<types::peer_totals>());
-        assert_eq!(
-            offset_of!(PeerTotals, refused_packets),
-            offset_of!(types::peer_totals, refused_packets)
-        );
-        assert_eq!(size_of::<Refusals>(), size_of::<types::atlas_health>());
-    }
 
     #[test]
     fn a_peer_is_its_address_and_an_ipv4_one_is_not_its_ipv6_form() {

@@ -2,19 +2,19 @@
 //! have in common.
 
 use std::fmt;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use libbpf_rs::query::{LinkInfo, LinkTypeInfo};
-use libbpf_rs::{OpenObject, XdpFlags};
+use libbpf_rs::{Object, Program, XdpFlags};
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::{if_indextoname, if_nametoindex};
 
 use super::attach::first_that_works;
 use super::{AttachKind, ProbeError};
-use crate::agent::{self, LoadError};
+use crate::agent;
 use crate::caps::Capability;
 use crate::error::Errno;
+use crate::object::ObjectError;
 
 /// What a probe needs that attaches to an interface. `CAP_PERFMON` for the
 /// verifier: without it there is no arithmetic on a pointer into a packet.
@@ -127,17 +127,18 @@ struct Found {
 
 /// Loads the two forms of a program, that for frames of several buffers and the
 /// plain one; a driver can refuse one of them. Before Linux 5.18 the plain one
-/// alone: `load` is told whether to load the other. Each attempt needs room of
-/// its own for the object.
-pub(super) fn load<'o, T>(
-    storage: &'o mut [MaybeUninit<OpenObject>; 2],
-    load: impl Fn(&'o mut MaybeUninit<OpenObject>, bool) -> Result<T, LoadError>,
-) -> Result<T, LoadError> {
-    let [both, plain] = storage;
-    load(both, true).or_else(|error| {
+/// alone: `load` is told whether to load the other.
+pub(super) fn load<T>(load: impl Fn(bool) -> Result<T, ObjectError>) -> Result<T, ObjectError> {
+    load(true).or_else(|error| {
         log::info!("{error}; trying without support for frames of several buffers");
-        load(plain, false)
+        load(false)
     })
+}
+
+/// Those of the programs of these names that were loaded, in this order.
+pub(super) fn loaded<'o>(object: &'o Object, names: [&str; 2]) -> Vec<Program<'o>> {
+    let find = |name| object.progs().find(|program| program.name() == name && program.autoload());
+    names.into_iter().filter_map(find).collect()
 }
 
 /// An XDP program on an interface. Dropping it detaches, and so does the end
@@ -158,7 +159,7 @@ impl XdpLink {
     /// all of them are tried.
     pub(super) fn attach(
         probe: &'static str,
-        programs: &[BorrowedFd<'_>],
+        programs: &[Program<'_>],
         interface: &Interface,
         mode: XdpMode,
     ) -> Result<Self, ProbeError> {

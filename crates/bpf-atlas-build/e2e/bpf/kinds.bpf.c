@@ -31,11 +31,11 @@ TYPED(percpu_array, 6);
 TYPED(lru_hash, 9);
 TYPED(lru_percpu_hash, 10);
 
-#define SIZED(name, number, key, value)   \
-	struct {                          \
-		KIND(number);             \
-		__uint(max_entries, 4);   \
-		__uint(key_size, key);    \
+#define SIZED(name, number, key, value)    \
+	struct {                           \
+		KIND(number);              \
+		__uint(max_entries, 4);    \
+		__uint(key_size, key);     \
 		__uint(value_size, value); \
 	} name SEC(".maps")
 
@@ -93,12 +93,13 @@ struct {
 	KIND(13);
 	__uint(max_entries, 2);
 	__type(key, __u32);
-	__array(values, struct {
-		KIND(2);
-		__uint(max_entries, 4);
-		__type(key, __u32);
-		__type(value, struct value);
-	});
+	__array(
+		values, struct {
+			KIND(2);
+			__uint(max_entries, 4);
+			__type(key, __u32);
+			__type(value, struct value);
+		});
 } hash_of_maps SEC(".maps");
 
 struct {

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 #define ENTRIES 16
-#define FIELDS __u64 packets; __u64 bytes; __u32 errors; __u32 drops; __u64 last_ns;
+#define FIELDS         \
+	__u64 packets; \
+	__u64 bytes;   \
+	__u32 errors;  \
+	__u32 drops;   \
+	__u64 last_ns;
 #include "pinned.h"

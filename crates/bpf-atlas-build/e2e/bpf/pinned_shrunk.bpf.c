@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 #define ENTRIES 16
-#define FIELDS __u64 packets; __u64 bytes;
+#define FIELDS         \
+	__u64 packets; \
+	__u64 bytes;
 #include "pinned.h"

@@ -181,7 +181,8 @@ int fill(void *ctx)
 	r->state = STATE_BAD;
 	r->wide = WIDE_HIGH;
 	r->peers[1].port = 80;
-	r->peers[1].address = bpf_map_lookup_elem(&sized, &five) ? 0 : __builtin_bswap32(0x7f000001);
+	r->peers[1].address =
+		bpf_map_lookup_elem(&sized, &five) ? 0 : __builtin_bswap32(0x7f000001);
 	r->inner.low = 5;
 	r->inner.high = -5;
 	r->first = 11;
