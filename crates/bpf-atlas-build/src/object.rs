@@ -6,7 +6,9 @@ use std::path::Path;
 
 use bpf_atlas_btf::{Btf, Error as BtfError, Kind, SecVar, TypeId};
 use libbpf_rs::ObjectBuilder;
-use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
+use object::elf::{FileHeader64, SHN_LORESERVE, SHT_SYMTAB, STT_SECTION};
+use object::read::elf::{FileHeader as _, Rel as _, SectionHeader as _, Sym as _};
+use object::{Endianness, Object as _, ObjectSection as _};
 
 use crate::error::Error;
 use crate::map_def::{self, MapDef};
@@ -43,7 +45,7 @@ impl Object {
         let btf = section(bytes, ".BTF").map_err(broken)?.ok_or_else(|| {
             broken("the object has no BTF (section .BTF): compile it with clang -g".into())
         })?;
-        names_are_text(bytes).map_err(broken)?;
+        is_sound(bytes).map_err(broken)?;
         if String::from_utf8(names(&btf).to_vec()).is_err() {
             return Err(broken("its BTF has names that are not text".into()));
         }
@@ -132,16 +134,42 @@ pub(crate) fn programs(bytes: &[u8], file: &Path) -> Result<Vec<Program>, Error>
     })
 }
 
-/// Whether all names are text. libbpf-rs ends the process when libbpf prints
-/// one that is not.
-fn names_are_text(bytes: &[u8]) -> Result<(), String> {
+/// Refuses what libbpf and libbpf-rs take on trust: names that are not text
+/// end the process, and a relocation of a symbol that is not there is followed.
+fn is_sound(bytes: &[u8]) -> Result<(), String> {
     let damaged = |error: object::Error| format!("a damaged ELF object: {error}");
-    let elf = object::File::parse(bytes).map_err(damaged)?;
-    for section in elf.sections() {
-        section.name().map_err(damaged)?;
+    let elf = FileHeader64::<Endianness>::parse(bytes).map_err(damaged)?;
+    let endian = elf.endian().map_err(damaged)?;
+    let sections = elf.sections(endian, bytes).map_err(damaged)?;
+    let text = |name: &[u8]| match std::str::from_utf8(name) {
+        Ok(_) => Ok(()),
+        Err(_) => Err("a damaged ELF object: a name is not text".to_owned()),
+    };
+    for section in sections.iter() {
+        text(sections.section_name(endian, section).map_err(damaged)?)?;
     }
-    for symbol in elf.symbols() {
-        symbol.name().map_err(damaged)?;
+    let symbols = sections.symbols(endian, bytes, SHT_SYMTAB).map_err(damaged)?;
+    for symbol in symbols.iter() {
+        text(symbols.symbol_name(endian, symbol).map_err(damaged)?)?;
+        let section = symbol.st_shndx(endian).0;
+        let special = section >= SHN_LORESERVE && symbol.st_type() != STT_SECTION;
+        if !special && usize::from(section) >= sections.len() {
+            return Err(format!("a damaged ELF object: a symbol in section {section}"));
+        }
+    }
+    for section in sections.iter() {
+        let Some((relocations, _)) = section.rel(endian, bytes).map_err(damaged)? else {
+            continue;
+        };
+        let target = sections.section(section.info_link(endian)).map_err(damaged)?;
+        for relocation in relocations {
+            let symbol = relocation.r_sym(endian) as usize;
+            // The shortest is of 4 bytes.
+            let end = relocation.r_offset(endian).checked_add(4);
+            if symbol >= symbols.len() || end.is_none_or(|end| end > target.sh_size(endian)) {
+                return Err("a damaged ELF object: a relocation outside".into());
+            }
+        }
     }
     Ok(())
 }

@@ -289,7 +289,7 @@ impl Collector<'_> {
                     }
                 }
             }
-            let size = self.btf.size_of(member.of).map_err(broken)?;
+            let size = self.size_of(member.of, at)?;
             if start % 8 != 0 {
                 return Err(self.refuse(&at.words, format!("`{name}` begins inside a byte")));
             }

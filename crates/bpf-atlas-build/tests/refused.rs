@@ -368,3 +368,28 @@ fn values_of_enums_are_exact_with_every_clang() {
         );
     }
 }
+
+#[test]
+fn documentation_quotes_what_c_declares() {
+    let dir = Dir::new("quotes");
+    let text = format!(
+        "struct sock;\ntypedef int (*callback)(int);\nstruct flow {{ int a[2][3]; union {{ __u8 b; \
+         __be16 c; }}; struct {{ enum {{ ONE = 1 }} d : 2; }} e; struct sock *f; callback g; }};\n{}",
+        map("m", "int", "struct flow")
+    );
+    dir.builder(&text).allow_pointers("m").doc("flow.a", "Six numbers.").build().unwrap();
+    let built = dir.built();
+    for line in [
+        "/// Six numbers.",
+        "/// C `int a[2][3]`, at byte 0.",
+        "///     int a[2][3];",
+        "///     union {",
+        "///         __be16 c;",
+        "///         } d : 2;",
+        "///     struct sock *f;",
+        "///     callback g;",
+        "pub f: u64,",
+    ] {
+        assert!(built.contains(line), "{line}\n{built}");
+    }
+}
