@@ -5,14 +5,16 @@
  *	ATLAS_HEALTH(health);                            what maps refused, per CPU
  *	atlas_count(&map, &key, n, &health)              add n to a __u64, exactly
  *	atlas_count_percpu(&map, &key, n, &health)       the same for a per-CPU map
- *	atlas_lookup_or_init(&map, &key, &init, &health) a pointer to the value, never lost to a
- *race
+ *	atlas_lookup_or_init(&map, &key, &init, &health) a pointer to the value, whoever races
  *
- *	ATLAS_RING(events, 1 << 20, struct event);       a ring buffer and its loss counter
+ *	ATLAS_RING(events, 1 << 20, struct event);       a ring buffer that counts its losses
+ *	ATLAS_RING_OF(events, 1 << 20, ATLAS_EVENT(...)) the same, for several types of event
  *	atlas_ring_reserve(events)                       a record, or NULL and counted as lost
+ *	atlas_event_reserve(events, TAG)                 the same, in a ring of several
  *	atlas_ring_submit(events, record)                submit it, counted
  *	atlas_ring_discard(record)                       give it up: neither submitted nor lost
  *	atlas_ring_output(events, data, size)            a record of any length, counted
+ *	atlas_event_output(events, TAG, data, size)      the same, in a ring of several
  *
  *	atlas_zero(&key)                                 clear a struct, padding and all
  *	atlas_syscall_nr(regs)                           system call number from saved registers
@@ -164,28 +166,42 @@ static __always_inline int __atlas_count(void *map, const void *key, __u64 n, vo
 	})
 
 /*
- * Ring buffer with its loss counter.
+ * Ring buffer with its loss counter and its wake-ups.
  *
- * ATLAS_RING(name, bytes, type) declares the ring `name`, and `name_lost`, a
- * per-CPU array of one element with the totals of each CPU, which only grow.
- * Once producers rest: delivered + lost = produced, where produced is submitted
- * + lost. A NULL reservation is not always a full ring: a program that
- * interrupted another in the middle of a reservation is refused as well.
+ * ATLAS_RING(name, bytes, type) declares three maps: the ring `name`;
+ * `name_lost`, a per-CPU array of one element with the totals of each CPU, which
+ * only grow; and `name_wake`, two words by which the reader says when it wants to
+ * be woken. Once producers rest: delivered + lost = produced, where produced is
+ * submitted + lost.
  *
- * The `event` member has no bytes. It puts `type` in the BTF of the object and
- * ties it to the ring, which cannot carry a type itself.
+ * ATLAS_RING_OF(name, bytes, ATLAS_EVENT(TAG, type) ATLAS_EVENT(TAG, type) ...)
+ * is a ring of several types of event. TAG is an enumerator or a macro, its value
+ * a constant, and each type begins with a member `kind` of 32 bits that holds it:
+ *
+ *	enum { EXEC = 1, EXIT = 2 };
+ *	ATLAS_RING_OF(events, 1 << 20,
+ *		      ATLAS_EVENT(EXEC, struct exec_event) ATLAS_EVENT(EXIT, struct exit_event));
+ *	...
+ *	struct exit_event *e = atlas_event_reserve(events, EXIT);
+ *
+ * The members behind the totals have no bytes. They put the types in the BTF of
+ * the object and tie them to the ring, which cannot carry a type itself.
  */
 struct atlas_ring_loss {
 	__u64 submitted; /* records handed over, those still unread among them */
-	__u64 lost;	 /* records that found no room */
+	__u64 lost;	 /* records that the ring refused */
+	__u64 busy;	 /* of these, those it had room for: inside another's reservation */
 };
 
-#define ATLAS_RING(name, bytes, type_of_event)                                           \
-	struct name##_totals {                                                           \
-		__u64 submitted;                                                         \
-		__u64 lost;                                                              \
-		type_of_event event[0];                                                  \
-	};                                                                               \
+/* Word 0 of `name_wake`: what the reader wants. Word 1: for ATLAS_WAKE_MARK, how many bytes. */
+enum {
+	ATLAS_WAKE_DEFAULT = 0, /* the kernel's rule: a record that an idle reader has come to */
+	ATLAS_WAKE_NOT = 1,	/* it looks by itself */
+	ATLAS_WAKE_NEXT = 2,	/* it sleeps until a record comes */
+	ATLAS_WAKE_MARK = 3,	/* it sleeps for a while, or until so many bytes wait */
+};
+
+#define __ATLAS_RING_MAPS(name, bytes)                                                   \
 	_Static_assert(sizeof(struct name##_totals) == sizeof(struct atlas_ring_loss),   \
 		       #name ": records of a ring are aligned to 8 bytes, not to more"); \
 	struct {                                                                         \
@@ -197,15 +213,101 @@ struct atlas_ring_loss {
 		__uint(max_entries, 1);                                                  \
 		__type(key, __u32);                                                      \
 		__type(value, struct name##_totals);                                     \
-	} name##_lost SEC(".maps")
+	} name##_lost SEC(".maps");                                                      \
+	struct {                                                                         \
+		__uint(type, BPF_MAP_TYPE_ARRAY);                                        \
+		__uint(map_flags, BPF_F_MMAPABLE);                                       \
+		__uint(max_entries, 2);                                                  \
+		__type(key, __u32);                                                      \
+		__type(value, __u64);                                                    \
+	} name##_wake SEC(".maps")
 
-static __always_inline void __atlas_ring_total(void *totals, int lost)
+#define ATLAS_RING(name, bytes, type_of_event) \
+	struct name##_totals {                 \
+		__u64 submitted;               \
+		__u64 lost;                    \
+		__u64 busy;                    \
+		type_of_event event[0];        \
+	};                                     \
+	__ATLAS_RING_MAPS(name, bytes)
+
+#define ATLAS_RING_OF(name, bytes, events) \
+	struct name##_totals {             \
+		__u64 submitted;           \
+		__u64 lost;                \
+		__u64 busy;                \
+		struct {                   \
+			events             \
+		} events_of[0];            \
+	};                                 \
+	__ATLAS_RING_MAPS(name, bytes)
+
+/* The tag's value is the length of an array, as in the definition of a map. */
+#define ATLAS_EVENT(tag, type_of_event)                                                       \
+	struct {                                                                              \
+		int (*value)[tag];                                                            \
+		type_of_event event;                                                          \
+		_Static_assert(__builtin_offsetof(type_of_event, kind) == 0 &&                \
+				       sizeof(((type_of_event *)0)->kind) == sizeof(__u32) && \
+				       _Alignof(type_of_event) <= 8,                          \
+			       #tag ": an event begins with `__u32 kind` and is aligned to "  \
+				    "8 bytes at most");                                       \
+	} of_##tag;
+
+static __always_inline void __atlas_ring_submitted(void *totals)
 {
 	__u32 zero = 0;
 	struct atlas_ring_loss *t = bpf_map_lookup_elem(totals, &zero);
 
 	if (t)
-		__sync_fetch_and_add(lost ? &t->lost : &t->submitted, 1);
+		__sync_fetch_and_add(&t->submitted, 1);
+}
+
+static __always_inline void __atlas_ring_refused(void *ring, void *totals, __u64 size)
+{
+	__u32 zero = 0;
+	struct atlas_ring_loss *t = bpf_map_lookup_elem(totals, &zero);
+
+	if (!t)
+		return;
+	__sync_fetch_and_add(&t->lost, 1);
+	/* 15: the header, and up to the next 8 bytes. */
+	if (bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) + ((size + 15) & ~7ULL) <
+	    bpf_ringbuf_query(ring, BPF_RB_RING_SIZE))
+		__sync_fetch_and_add(&t->busy, 1);
+}
+
+/*
+ * The flags to submit with: what the reader asked for, by the word that it set
+ * before it went to sleep. Of several programs that find it asleep the first
+ * takes the word back, so that the others need not wake it as well.
+ *
+ * No barriers: a program that looked before the reader set the word, and submits
+ * after it looked at the ring, is found when the reader looks once more, which
+ * it does before it sleeps for long.
+ */
+static __always_inline __u64 __atlas_ring_wake(void *ring, void *wake)
+{
+	__u32 at = 0;
+	volatile __u64 *word = bpf_map_lookup_elem(wake, &at);
+	volatile __u64 *mark;
+	__u64 wanted;
+
+	if (!word)
+		return 0;
+	wanted = *word;
+	if (wanted == ATLAS_WAKE_DEFAULT)
+		return 0;
+	if (wanted == ATLAS_WAKE_MARK) {
+		at = 1;
+		mark = bpf_map_lookup_elem(wake, &at);
+		if (!mark || bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) < *mark)
+			return BPF_RB_NO_WAKEUP;
+	} else if (wanted != ATLAS_WAKE_NEXT) {
+		return BPF_RB_NO_WAKEUP;
+	}
+	*word = ATLAS_WAKE_NOT;
+	return BPF_RB_FORCE_WAKEUP;
 }
 
 static __always_inline void *__atlas_ring_reserve(void *ring, void *totals, __u64 size)
@@ -213,14 +315,14 @@ static __always_inline void *__atlas_ring_reserve(void *ring, void *totals, __u6
 	void *record = bpf_ringbuf_reserve(ring, size, 0);
 
 	if (!record)
-		__atlas_ring_total(totals, 1);
+		__atlas_ring_refused(ring, totals, size);
 	return record;
 }
 
 static __always_inline void __atlas_ring_submit(void *totals, void *record, __u64 flags)
 {
 	/* Counted first, so that no reader ever holds more than was submitted. */
-	__atlas_ring_total(totals, 0);
+	__atlas_ring_submitted(totals);
 	bpf_ringbuf_submit(record, flags);
 }
 
@@ -229,7 +331,10 @@ static __always_inline int __atlas_ring_output(void *ring, void *totals, void *d
 {
 	int err = (int)bpf_ringbuf_output(ring, data, size, flags);
 
-	__atlas_ring_total(totals, err != 0);
+	if (err)
+		__atlas_ring_refused(ring, totals, size);
+	else
+		__atlas_ring_submitted(totals);
 	return err;
 }
 
@@ -238,20 +343,43 @@ static __always_inline int __atlas_ring_output(void *ring, void *totals, void *d
 	((typeof(&((struct name##_totals *)0)->event[0]))__atlas_ring_reserve( \
 		&(name), &name##_lost, sizeof(((struct name##_totals *)0)->event[0])))
 
-#define atlas_ring_submit(name, record) __atlas_ring_submit(&name##_lost, (record), 0)
+#define atlas_ring_submit(name, record) \
+	__atlas_ring_submit(&name##_lost, (record), __atlas_ring_wake(&(name), &name##_wake))
 
-/* With BPF_RB_NO_WAKEUP or BPF_RB_FORCE_WAKEUP, for a reader that drains on a timer. */
+/* With BPF_RB_NO_WAKEUP or BPF_RB_FORCE_WAKEUP, whatever the reader asked for. */
 #define atlas_ring_submit_flags(name, record, flags) \
 	__atlas_ring_submit(&name##_lost, (record), (flags))
 
 #define atlas_ring_discard(record) bpf_ringbuf_discard((record), 0)
 
 /* A record of `size` bytes that begins with the ring's type. 0, or -errno, counted as lost. */
-#define atlas_ring_output(name, data, size) \
-	__atlas_ring_output(&(name), &name##_lost, (data), (size), 0)
+#define atlas_ring_output(name, data, size)                        \
+	__atlas_ring_output(&(name), &name##_lost, (data), (size), \
+			    __atlas_ring_wake(&(name), &name##_wake))
 
 #define atlas_ring_output_flags(name, data, size, flags) \
 	__atlas_ring_output(&(name), &name##_lost, (data), (size), (flags))
+
+/* The type of the event that a ring of several has under this tag. */
+#define atlas_event(name, tag) typeof(((struct name##_totals *)0)->events_of[0].of_##tag.event)
+
+/* A pointer to a record of that type with its kind set, or NULL. Submit or discard each one. */
+#define atlas_event_reserve(name, tag)                                          \
+	({                                                                      \
+		atlas_event(name, tag) *__atlas_event = __atlas_ring_reserve(   \
+			&(name), &name##_lost, sizeof(atlas_event(name, tag))); \
+		if (__atlas_event)                                              \
+			__atlas_event->kind = (tag);                            \
+		__atlas_event;                                                  \
+	})
+
+/* A record of `size` bytes that begins with that type; its kind is set. 0, or -errno. */
+#define atlas_event_output(name, tag, data, size)                       \
+	({                                                              \
+		atlas_event(name, tag) *__atlas_event = (void *)(data); \
+		__atlas_event->kind = (tag);                            \
+		atlas_ring_output(name, __atlas_event, (size));         \
+	})
 
 /*
  * The number of the system call that saved these registers: the sys_exit

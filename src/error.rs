@@ -157,6 +157,18 @@ pub enum Error {
         tail: bool,
     },
 
+    /// A record of a ring of several types of event has a tag that none of them
+    /// has. It was passed over and counted.
+    #[error("ring `{map}`: a record of {found} bytes is of kind {tag}, which no event has")]
+    RecordKind {
+        /// The ring.
+        map: MapName,
+        /// What the record says it is.
+        tag: u64,
+        /// The size of the record.
+        found: usize,
+    },
+
     /// The positions or headers of a ring buffer make no sense: something else
     /// writes its consumer page.
     #[error("ring `{map}` is corrupt ({what}): does something else read the same ring?")]

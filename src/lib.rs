@@ -91,7 +91,7 @@ pub use pod::{AssumePlain, Be16, Be32, Be64, Pod};
 pub use proof::{Mismatch, Proof, Unproved};
 pub use rates::{Rate, Rates, Tick, Totals};
 pub use raw::RawMap;
-pub use ring::{Record, RingBuf, RingTotals};
+pub use ring::{Event, Record, RingBuf, RingStats, RingTotals, WakeUp, Waker};
 pub use snapshot::Snapshot;
 pub use source::MapSource;
 pub use swap::{Swap, Swappable};
@@ -104,6 +104,7 @@ pub use bpf_atlas_derive::{Accumulate, Pod};
 pub mod __private {
     pub use crate::accumulate::{first, max, min};
     pub use crate::bits::{bits, set_bits, signed_bits};
+    pub use crate::ring::Unfit;
     pub use crate::same::{has_field, has_only};
     pub use crate::sys::pod::zeroed;
     pub use crate::sys::words::{get, set};

@@ -1,10 +1,17 @@
 //! The ring buffer: events from programs to user space.
 
+mod event;
 mod lock;
+mod pace;
+mod pins;
 mod record;
 mod ring_buf;
-mod totals;
+mod stats;
+mod wait;
 
+pub use event::{Event, Unfit};
+pub use pace::WakeUp;
 pub use record::Record;
 pub use ring_buf::RingBuf;
-pub use totals::RingTotals;
+pub use stats::{RingStats, RingTotals};
+pub use wait::Waker;

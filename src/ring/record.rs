@@ -3,49 +3,65 @@
 use std::fmt;
 use std::ops::Deref;
 
-use super::RingBuf;
+use super::{Event, RingBuf};
 use crate::Pod;
-use crate::sys::pod;
 
-/// A record in the ring's own memory: dereferences to the event. Dropping it
-/// consumes it.
-pub struct Record<'r, E: Pod> {
+/// A record in the ring's own memory. Dropping it consumes it.
+///
+/// Of one type of event it dereferences to the event; of an enum of events,
+/// [`event`](Self::event) tells which it is.
+#[must_use = "dropping a record consumes it"]
+pub struct Record<'r, E: Event> {
     pub(super) ring: &'r mut RingBuf<E>,
 }
 
-impl<E: Pod> Record<'_, E> {
-    fn bytes(&self) -> &[u8] {
-        self.ring.reader.record(self.ring.out.unwrap_or(0))
+impl<E: Event> Record<'_, E> {
+    /// The event, in place.
+    #[inline]
+    pub fn event(&self) -> E::Ref<'_> {
+        self.view().0
     }
 
     /// The bytes behind the event, for a ring opened
     /// [`with_tail`](RingBuf::with_tail); else empty.
     pub fn tail(&self) -> &[u8] {
-        &self.bytes()[size_of::<E>()..]
+        &self.bytes()[self.view().1..]
+    }
+
+    /// The whole record, as the program wrote it.
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        self.ring.reader.record()
+    }
+
+    #[inline]
+    fn view(&self) -> (E::Ref<'_>, usize) {
+        // `RingBuf::next` has looked.
+        E::view(self.bytes()).expect("a record that fits its event")
     }
 }
 
 impl<E: Pod> Deref for Record<'_, E> {
     type Target = E;
 
+    #[inline]
     fn deref(&self) -> &E {
-        event(self.bytes())
+        self.event()
     }
 }
 
-impl<E: Pod> Drop for Record<'_, E> {
+impl<E: Event> Drop for Record<'_, E> {
+    #[inline]
     fn drop(&mut self) {
         self.ring.consume();
     }
 }
 
-impl<E: Pod + fmt::Debug> fmt::Debug for Record<'_, E> {
+impl<'r, E: Event> fmt::Debug for Record<'r, E>
+where
+    for<'e> E::Ref<'e>: fmt::Debug,
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&**self, f)
+        fmt::Debug::fmt(&self.event(), f)
     }
-}
-
-pub(super) fn event<E: Pod>(bytes: &[u8]) -> &E {
-    // Records are aligned to 8 and at least as long as an `E`: `FITS`, `peek`.
-    pod::view(bytes).expect("an aligned record of the right size")
 }

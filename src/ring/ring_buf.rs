@@ -1,35 +1,40 @@
-//! [`RingBuf`].
+//! [`RingBuf`]: opening, reading and accounting. Waiting is in `wait`.
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags};
-use nix::sys::time::TimeSpec;
-
+use super::event::{Event, Unfit};
 use super::lock::ConsumerLock;
-use super::record::{Record, event};
-use super::totals::RingTotals;
+use super::pace::Pace;
+use super::pins;
+use super::record::Record;
+use super::stats::{RingStats, RingTotals};
+use super::wait::Bed;
 use crate::error::{Error, Op, OpenError, Result};
 use crate::raw::{MapKind, RawMap, Spec};
 use crate::source::MapSource;
-use crate::sys::commands::Errno;
-use crate::sys::ring::{Peek, Reader};
-use crate::{MapInfo, MapName, PerCpuArray, Pod};
+use crate::sys::ring::{Pages, Peek, Reader};
+use crate::{MapInfo, MapName, PerCpuArray};
 
 /// The reader of a ring buffer of events `E`. Since Linux 5.8.
 ///
-/// Records are read in place, without a copy or an allocation, in the order in
-/// which their producers reserved them. Reading costs no system call; only
-/// [`wait`](Self::wait) does. A ring has one reader: a second one, in this or
-/// another process of the network namespace, is refused.
+/// `E` is a [`Pod`](trait@crate::Pod) type, or an enum of several
+/// ([`Events`](macro@crate::Events)). Records are read in place, without a copy or
+/// an allocation, in the order in which their producers reserved them. Reading
+/// costs no system call; only [`wait`](Self::wait) does. A ring has one reader: a
+/// second one, in this or another process of the network namespace, is refused.
 ///
 /// A record that was handed out is consumed: when its [`Record`] is dropped,
 /// at the latest when the next one is asked for, also after a panic. A reader
 /// that is killed, or dropped while a record of it is leaked, leaves the record
-/// it held; the next reader of the ring gets it again.
+/// it held; the next reader of the ring gets it again. Killed inside a
+/// [`drain`](Self::drain), it leaves what it has not given back yet: up to 64
+/// records, of an eighth of the ring at most.
+///
+/// How soon a reader is woken is its own choice: see
+/// [`WakeUp`](super::WakeUp).
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -50,14 +55,17 @@ use crate::{MapInfo, MapName, PerCpuArray, Pod};
 /// ```
 #[doc(alias = "BPF_MAP_TYPE_RINGBUF")]
 pub struct RingBuf<E> {
-    raw: RawMap,
-    pub(super) reader: Reader,
+    pub(super) raw: RawMap,
+    pub(super) reader: Reader<Pages>,
+    pub(super) pace: Pace,
+    pub(super) bed: Bed,
     totals: Option<PerCpuArray<RingTotals>>,
     tail: bool,
-    /// The length of a record that was handed out and not yet consumed.
-    pub(super) out: Option<usize>,
+    /// Whether a record was handed out and not yet consumed.
+    out: bool,
     delivered: u64,
     refused: u64,
+    skipped: u64,
     _lock: ConsumerLock,
     events: PhantomData<fn() -> E>,
 }
@@ -65,17 +73,10 @@ pub struct RingBuf<E> {
 /// `BPF_F_RB_OVERWRITE`: producers overwrite what is not read yet, by another
 /// protocol.
 const OVERWRITE: u32 = 1 << 19;
-/// How long a wait sleeps before it looks by itself.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// What a drain reads before it gives the memory back.
+/// What a drain reads at most before it gives the memory back.
 const RELEASE_EVERY: usize = 64;
 
-impl<E: Pod> RingBuf<E> {
-    const FITS: () = assert!(
-        align_of::<E>() <= 8,
-        "records of a ring are aligned to 8 bytes: an event type must not ask for more"
-    );
-
+impl<E: Event> RingBuf<E> {
     /// Opens a ring from any libbpf-rs map or handle, or a descriptor.
     ///
     /// Costs three system calls, two `mmap`s and a socket that keeps other
@@ -90,13 +91,24 @@ impl<E: Pod> RingBuf<E> {
         Self::over(RawMap::open(map)?)
     }
 
-    /// Opens the ring pinned at `path`, as [`open`](Self::open).
+    /// Opens the ring pinned at `path`, as [`open`](Self::open), with the maps
+    /// that [`pin`](Self::pin) has pinned beside it: a reader that is restarted
+    /// goes on where the last one ended.
     ///
     /// # Errors
-    /// As [`open`](Self::open), and [`NotFound`](OpenError::NotFound),
+    /// As [`open`](Self::open), [`with_lost`](Self::with_lost) and
+    /// [`with_wake`](Self::with_wake), and [`NotFound`](OpenError::NotFound),
     /// [`PermissionDenied`](OpenError::PermissionDenied).
     pub fn open_pinned(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        Self::over(RawMap::open_pinned(path)?)
+        let path = path.as_ref();
+        let mut ring = Self::over(RawMap::open_pinned(path)?)?;
+        if let Some(totals) = pins::beside(path, pins::LOST)? {
+            ring = ring.with_lost(totals)?;
+        }
+        if let Some(wake) = pins::beside(path, pins::WAKE)? {
+            ring = ring.with_wake(wake)?;
+        }
+        Ok(ring)
     }
 
     /// Creates a ring of `bytes`, a power of two and a multiple of the page.
@@ -126,7 +138,6 @@ impl<E: Pod> RingBuf<E> {
     }
 
     fn over(raw: RawMap) -> Result<Self, OpenError> {
-        let () = Self::FITS;
         let shape = raw.shape();
         let map = shape.name;
         if shape.kind != MapKind::RingBuf {
@@ -140,24 +151,30 @@ impl<E: Pod> RingBuf<E> {
             });
         }
         let lock = ConsumerLock::take(shape.id, map)?;
-        let reader = Reader::new(raw.as_fd(), shape.max_entries as usize).map_err(|errno| {
-            OpenError::Sys { what: format!("mapping ring `{map}`"), op: Op::Mmap, errno }
+        let size = shape.max_entries as usize;
+        let pages = Pages::new(raw.as_fd(), size).map_err(|errno| OpenError::Sys {
+            what: format!("mapping ring `{map}`"),
+            op: Op::Mmap,
+            errno,
         })?;
         Ok(Self {
             raw,
-            reader,
+            reader: Reader::new(pages),
+            pace: Pace::new(size),
+            bed: Bed::default(),
             totals: None,
             tail: false,
-            out: None,
+            out: false,
             delivered: 0,
             refused: 0,
+            skipped: 0,
             _lock: lock,
             events: PhantomData,
         })
     }
 
     /// With the totals that `ATLAS_RING(name, …)` declares as `name_lost`, so
-    /// that [`lost`](Self::lost) can tell.
+    /// that [`lost`](Self::lost) and [`stats`](Self::stats) can tell.
     ///
     /// # Errors
     /// As [`PerCpuArray::open`].
@@ -166,8 +183,8 @@ impl<E: Pod> RingBuf<E> {
         Ok(self)
     }
 
-    /// Takes records that are longer than `E`: the bytes behind it are the
-    /// record's [`tail`](Record::tail).
+    /// Takes records that are longer than their event: the bytes behind it are
+    /// the record's [`tail`](Record::tail).
     pub fn with_tail(mut self) -> Self {
         self.tail = true;
         self
@@ -176,140 +193,163 @@ impl<E: Pod> RingBuf<E> {
     /// The next record, if one is there. No system call.
     ///
     /// # Errors
-    /// [`RecordSize`](Error::RecordSize) for a record that is not an `E`; it is
-    /// passed over and counted ([`refused`](Self::refused)).
+    /// [`RecordSize`](Error::RecordSize) for a record that is not an `E`,
+    /// [`RecordKind`](Error::RecordKind) for one with a tag that `E` does not
+    /// know; it is passed over and counted ([`refused`](Self::refused)).
     /// [`RingCorrupt`](Error::RingCorrupt) when something else writes the
     /// ring's consumer page.
     #[expect(clippy::should_implement_trait, reason = "a record borrows the ring")]
     pub fn next(&mut self) -> Result<Option<Record<'_, E>>> {
         self.consume();
-        match self.peek()? {
-            None => Ok(None),
-            Some(len) => {
-                self.out = Some(len);
-                self.delivered += 1;
-                Ok(Some(Record { ring: self }))
-            }
+        if !self.peek()? {
+            self.ran_dry(None);
+            return Ok(None);
         }
+        if let Err(unfit) = self.fits() {
+            return Err(self.refuse(unfit));
+        }
+        self.out = true;
+        self.delivered += 1;
+        Ok(Some(Record { ring: self }))
     }
 
     /// Calls `f` for every record that was there at the call, and no more, so
     /// that it ends however fast producers are; how many there were. Memory is
-    /// given back every 64 records. No system call.
+    /// given back every 64 records, or an eighth of the ring. No system call.
     ///
     /// A panic in `f` passes through; the record is consumed and the ring goes on.
     ///
     /// # Errors
     /// As [`next`](Self::next). `f` has seen what came before; a further call
     /// goes on behind the record that was refused.
-    pub fn drain(&mut self, mut f: impl FnMut(&E)) -> Result<usize> {
-        self.drain_records(|event, _| f(event))
+    pub fn drain(&mut self, mut f: impl FnMut(E::Ref<'_>)) -> Result<usize> {
+        self.drain_up_to(usize::MAX, |event, _| f(event))
     }
 
     /// As [`drain`](Self::drain); `f` is also given the bytes behind the event.
     ///
     /// # Errors
     /// As [`drain`](Self::drain).
-    pub fn drain_records(&mut self, mut f: impl FnMut(&E, &[u8])) -> Result<usize> {
+    pub fn drain_records(&mut self, f: impl FnMut(E::Ref<'_>, &[u8])) -> Result<usize> {
+        self.drain_up_to(usize::MAX, f)
+    }
+
+    /// As [`drain_records`](Self::drain_records), of at most so many records, so
+    /// that a reader with other things to do is not held up.
+    ///
+    /// # Errors
+    /// As [`drain`](Self::drain).
+    pub fn drain_up_to(
+        &mut self,
+        most: usize,
+        mut f: impl FnMut(E::Ref<'_>, &[u8]),
+    ) -> Result<usize> {
         self.consume();
-        if self.reader.waiting() > self.capacity() {
-            // Corrupt, and `peek` says how; the loop below would take it for the end.
-            self.peek()?;
-        }
-        let end = self.reader.end();
-        let mut batch = Batch { ring: self, held: 0 };
+        // Before the look, so that what it does not see is younger.
+        let now = self.pace.is_timed().then(std::time::Instant::now);
+        let end = self.reader.producer();
+        let room = self.capacity() / 8;
+        let mut drain = Drain { ring: self, held: 0 };
         let mut count = 0;
-        while batch.ring.reader.is_before(end) {
-            let Some(len) = batch.ring.peek()? else { break };
+        let mut done = false;
+        while count < most {
+            // Also where nothing is before `end`: positions that make no sense are told there.
+            if !drain.ring.peek()? {
+                done = true;
+                break;
+            }
+            if !drain.ring.reader.is_before(end) {
+                done = true;
+                break;
+            }
+            let bytes = drain.ring.reader.record();
+            let (event, own) = match drain.ring.view(bytes) {
+                Ok(view) => view,
+                Err(unfit) => return Err(drain.ring.refuse(unfit)),
+            };
             count += 1;
-            batch.ring.delivered += 1;
-            batch.ring.out = Some(len);
-            let bytes = batch.ring.reader.record(len);
-            f(event(bytes), &bytes[size_of::<E>()..]);
-            batch.step(len);
+            drain.ring.delivered += 1;
+            drain.ring.out = true;
+            f(event, &bytes[own..]);
+            drain.step(room);
         }
-        drop(batch);
+        drop(drain);
+        if done {
+            self.ran_dry(now);
+        }
         Ok(count)
     }
 
-    /// The length of the record that is next.
-    fn peek(&mut self) -> Result<Option<usize>> {
+    /// Passes over everything that is there, as a reader that has fallen behind
+    /// may want to; how many records, which [`stats`](Self::stats) counts as
+    /// skipped. No system call.
+    ///
+    /// # Errors
+    /// [`RingCorrupt`](Error::RingCorrupt).
+    pub fn skip(&mut self) -> Result<u64> {
+        self.consume();
+        let skipped = self.reader.skip();
+        let skipped = skipped.map_err(|what| Error::RingCorrupt { map: self.raw.name(), what })?;
+        self.skipped += skipped;
+        Ok(skipped)
+    }
+
+    /// Whether a record is next, of whatever size.
+    #[inline]
+    pub(super) fn peek(&mut self) -> Result<bool> {
         match self.reader.peek() {
-            Peek::Empty | Peek::Busy => Ok(None),
-            Peek::Record { len } if len == size_of::<E>() => Ok(Some(len)),
-            Peek::Record { len } if self.tail && len > size_of::<E>() => Ok(Some(len)),
-            Peek::Record { len } => {
-                self.reader.step(len);
-                self.reader.release();
-                self.refused += 1;
-                Err(Error::RecordSize {
-                    map: self.raw.name(),
-                    expected: size_of::<E>(),
-                    found: len,
-                    tail: self.tail,
-                })
-            }
+            Peek::Record { .. } => Ok(true),
+            Peek::Empty | Peek::Busy => Ok(false),
             Peek::Corrupt(what) => Err(Error::RingCorrupt { map: self.raw.name(), what }),
         }
     }
 
+    /// The event at the start of a record, and its length.
+    #[inline]
+    fn view<'b>(&self, bytes: &'b [u8]) -> Result<(E::Ref<'b>, usize), Unfit> {
+        let (event, own) = E::view(bytes)?;
+        if bytes.len() != own && !self.tail {
+            return Err(Unfit::Short { expected: own });
+        }
+        Ok((event, own))
+    }
+
+    #[inline]
+    fn fits(&self) -> Result<(), Unfit> {
+        self.view(self.reader.record()).map(drop)
+    }
+
+    /// Passes over the record that is next, and says why.
+    #[cold]
+    fn refuse(&mut self, unfit: Unfit) -> Error {
+        let (map, found) = (self.raw.name(), self.reader.record().len());
+        self.reader.step();
+        self.reader.release();
+        self.refused += 1;
+        match unfit {
+            Unfit::Short { expected } => {
+                Error::RecordSize { map, expected, found, tail: self.tail }
+            }
+            Unfit::Tag(tag) => Error::RecordKind { map, tag, found },
+        }
+    }
+
     /// Consumes the record that is out, if any.
+    #[inline]
     pub(super) fn consume(&mut self) {
-        if let Some(len) = self.out.take() {
-            self.reader.step(len);
+        if self.out {
+            self.out = false;
+            self.reader.step();
             self.reader.release();
         }
     }
 
-    /// Waits until a record can be read, at most for `timeout`; whether one
-    /// can. `None`, or a duration past what the clock holds, waits without end.
-    ///
-    /// Data that is there is never slept on. A record that its producer has
-    /// reserved but not committed is waited for with pauses from 50 µs to 1 ms.
-    /// What a program submits with `BPF_RB_NO_WAKEUP` wakes no one, nor does what
-    /// comes behind it: it is seen within 100 ms, or at the end of `timeout`. A signal is not an error: the wait goes
-    /// on. Exact to what `ppoll` is, nanoseconds. One `ppoll` a sleep.
-    ///
-    /// # Errors
-    /// [`RingCorrupt`](Error::RingCorrupt), [`Sys`](Error::Sys).
-    pub fn wait(&mut self, timeout: impl Into<Option<Duration>>) -> Result<bool> {
-        self.consume();
-        let deadline = timeout.into().and_then(|timeout| Instant::now().checked_add(timeout));
-        let mut pause = Duration::from_micros(50);
-        loop {
-            let busy = match self.reader.peek() {
-                Peek::Record { .. } => return Ok(true),
-                Peek::Corrupt(what) => {
-                    return Err(Error::RingCorrupt { map: self.raw.name(), what });
-                }
-                Peek::Busy => true,
-                Peek::Empty => false,
-            };
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if left == Some(Duration::ZERO) {
-                return Ok(false);
-            }
-            if busy {
-                // The descriptor is readable, so poll would return at once.
-                std::thread::sleep(left.map_or(pause, |left| left.min(pause)));
-                pause = (pause * 2).min(Duration::from_millis(1));
-            } else {
-                // What is submitted with BPF_RB_NO_WAKEUP wakes no one, nor does a
-                // submission behind it: so look now and then.
-                self.poll(left.map_or(LOOK_EVERY, |left| left.min(LOOK_EVERY)))?;
-            }
-        }
+    /// Everything this reader has dealt with.
+    pub(super) fn handled(&self) -> u64 {
+        self.delivered + self.refused + self.skipped
     }
 
-    fn poll(&self, timeout: Duration) -> Result<()> {
-        let mut fds = [PollFd::new(self.raw.as_fd(), PollFlags::POLLIN)];
-        match nix::poll::ppoll(&mut fds, Some(TimeSpec::from(timeout)), None) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
-            Err(errno) => Err(self.raw.explain(Op::Poll, Errno::from(errno))),
-        }
-    }
-
-    /// Records that found no room, on all CPUs, since the program was loaded:
+    /// Records that the ring refused, on all CPUs, since the program was loaded:
     /// `delivered + lost = submitted + lost` once all is read. One
     /// `BPF_MAP_LOOKUP_ELEM`.
     ///
@@ -335,12 +375,31 @@ impl<E: Pod> RingBuf<E> {
         }
     }
 
+    /// Where the ring's records have gone. One `BPF_MAP_LOOKUP_ELEM`.
+    ///
+    /// # Errors
+    /// As [`lost`](Self::lost).
+    pub fn stats(&self) -> Result<RingStats> {
+        let totals = self.totals()?;
+        Ok(RingStats {
+            submitted: totals.submitted,
+            delivered: self.delivered,
+            lost_full: totals.full(),
+            lost_busy: totals.busy,
+            refused: self.refused,
+            skipped: self.skipped,
+            waiting: self.waiting(),
+            capacity: self.capacity(),
+            high_water: self.reader.high_water(),
+        })
+    }
+
     /// Records that this reader handed out.
     pub fn delivered(&self) -> u64 {
         self.delivered
     }
 
-    /// Records that had the wrong size and were passed over.
+    /// Records that had the wrong size or an unknown tag and were passed over.
     pub fn refused(&self) -> u64 {
         self.refused
     }
@@ -365,34 +424,39 @@ impl<E: Pod> RingBuf<E> {
         self.raw.info()
     }
 
-    /// Pins the ring at `path` in a mounted BPF file system.
+    /// Pins the ring at `path` in a mounted BPF file system, and beside it, at
+    /// `path` with `_lost` and `_wake` behind it, the maps that it was opened
+    /// with. [`open_pinned`](Self::open_pinned) finds them there.
     ///
     /// # Errors
-    /// [`Pin`](Error::Pin).
+    /// [`Pin`](Error::Pin); nothing stays pinned then.
     pub fn pin(&self, path: impl AsRef<Path>) -> Result<()> {
-        self.raw.pin(path)
+        let totals = self.totals.as_ref().map(|totals| &totals.typed.raw);
+        pins::pin(path.as_ref(), &self.raw, totals, self.pace.map())
     }
 }
 
 /// A drain under way: gives memory back in batches, and on a panic.
-struct Batch<'r, E: Pod> {
+struct Drain<'r, E: Event> {
     ring: &'r mut RingBuf<E>,
     held: usize,
 }
 
-impl<E: Pod> Batch<'_, E> {
-    fn step(&mut self, len: usize) {
-        self.ring.out = None;
-        self.ring.reader.step(len);
+impl<E: Event> Drain<'_, E> {
+    #[inline]
+    fn step(&mut self, room: usize) {
+        self.ring.out = false;
+        let reader = &mut self.ring.reader;
+        reader.step();
         self.held += 1;
-        if self.held == RELEASE_EVERY {
-            self.ring.reader.release();
+        if self.held == RELEASE_EVERY || reader.held() >= room {
+            reader.release();
             self.held = 0;
         }
     }
 }
 
-impl<E: Pod> Drop for Batch<'_, E> {
+impl<E: Event> Drop for Drain<'_, E> {
     fn drop(&mut self) {
         // The record that a panic left half-read is consumed.
         self.ring.consume();
@@ -401,7 +465,9 @@ impl<E: Pod> Drop for Batch<'_, E> {
 }
 
 impl<E> AsFd for RingBuf<E> {
-    /// For `epoll` or `poll`: readable while records are there.
+    /// For `epoll` or `poll`: readable while records are there. Under
+    /// [`WakeUp::Throughput`](super::WakeUp) and `Manual` programs wake nobody
+    /// who sleeps on it.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.raw.as_fd()
     }

@@ -1,0 +1,249 @@
+//! [`WakeUp`], and when a reader sleeps, how long, and who may wake it.
+
+use std::sync::atomic::{Ordering, fence};
+use std::time::{Duration, Instant};
+
+use crate::error::{OpenError, Result};
+use crate::raw::RawMap;
+use crate::source::MapSource;
+use crate::{Array, MappedArray};
+
+/// When programs wake the reader of a ring: [`RingBuf::set_wake_up`].
+///
+/// A wake-up costs the program that gives it about a microsecond and the reader
+/// several, far more than an event itself.
+///
+/// | | an event is seen | cost of a busy stream | choose it for |
+/// |---|---|---|---|
+/// | `Latency` | as soon as the reader runs | a wake-up for nearly every event | few events, or ones that something waits for |
+/// | `Throughput` | within 1 ms, the first after a pause at once | one wake-up a millisecond | streams |
+/// | `Manual` | when the reader looks | none | a reader that looks on a timer of its own |
+///
+/// The reader sets it in a map that `ATLAS_RING` of `bpf_atlas.h` declares as
+/// `name_wake`; the submitting macros look there, which costs them a nanosecond or
+/// two. Programs that submit otherwise, with no flags, wake by the kernel's
+/// rule: when the reader has read everything before.
+///
+/// [`RingBuf::set_wake_up`]: super::RingBuf::set_wake_up
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WakeUp {
+    /// Every event wakes a reader that has nothing to read: the kernel's own rule.
+    #[default]
+    Latency,
+    /// The reader is woken when events have waited for
+    /// [`max_delay`](super::RingBuf::set_max_delay), 1 ms unless set otherwise, or
+    /// when more than [`mark`](super::RingBuf::set_mark) bytes wait, a quarter of the
+    /// ring. It never sleeps longer on an event, also when the stream stops. The
+    /// first event after a pause is not held back.
+    Throughput,
+    /// Nothing wakes the reader but a program that submits with
+    /// `BPF_RB_FORCE_WAKEUP`. A wait looks every 100 ms.
+    Manual,
+}
+
+/// What the reader wants, as in `bpf_atlas.h`.
+mod word {
+    pub(super) const DEFAULT: u64 = 0;
+    pub(super) const NOT: u64 = 1;
+    pub(super) const NEXT: u64 = 2;
+    pub(super) const MARK: u64 = 3;
+}
+
+/// How long a wait sleeps before it looks by itself.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Pauses between looks at a record that is not committed yet.
+const PAUSES: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(1));
+
+/// The two words of `name_wake`, mapped. The kernel's rule is back when it goes.
+#[derive(Debug)]
+struct Words {
+    map: RawMap,
+    words: MappedArray<u64>,
+}
+
+impl Words {
+    fn set(&self, word: u64) {
+        // It is writable, and has such an index: `set_wake_up` has looked.
+        let _ = self.words.store(0, word);
+    }
+}
+
+impl Drop for Words {
+    fn drop(&mut self) {
+        self.set(word::DEFAULT);
+    }
+}
+
+/// What a reader found, and what it does now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// There is something to read, and it is time to.
+    Ready,
+    /// Nothing: sleep until programs say there is, but look again then.
+    Sleep(Instant),
+    /// Nothing, or not yet: sleep until then, or until a program forces a wake-up.
+    /// The ring's descriptor may be readable all the while.
+    Doze(Instant),
+    /// A record is not committed yet: sleep so long, whatever the descriptor says.
+    Pause(Duration),
+}
+
+/// What lies in the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Nothing,
+    Busy,
+    Record,
+}
+
+/// The state of one reader's waiting. Knows no ring and no clock.
+#[derive(Debug)]
+pub(super) struct Pace {
+    policy: WakeUp,
+    words: Option<Words>,
+    delay: Duration,
+    mark: u64,
+    pause: Duration,
+    /// Events are let gather until then.
+    gather: Option<Instant>,
+    /// The reader asked for a wake-up at the next event, and looks once more then.
+    armed: Option<Instant>,
+    /// When events were last read, and how many were read by then.
+    read: (Option<Instant>, u64),
+}
+
+impl Pace {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            policy: WakeUp::Latency,
+            words: None,
+            delay: Duration::from_millis(1),
+            mark: capacity as u64 / 4,
+            pause: PAUSES.0,
+            gather: None,
+            armed: None,
+            read: (None, 0),
+        }
+    }
+
+    pub(super) fn map(&self) -> Option<&RawMap> {
+        self.words.as_ref().map(|words| &words.map)
+    }
+
+    pub(super) fn has_words(&self) -> bool {
+        self.words.is_some()
+    }
+
+    pub(super) fn open(&mut self, source: impl MapSource) -> Result<(), OpenError> {
+        let map = RawMap::open(source)?;
+        let array = Array::<u64>::open(&map)?;
+        let refused = |what: String| OpenError::InvalidArgument { what };
+        let words = array.mapped().map_err(|error| refused(error.to_string()))?;
+        if words.len() != 2 {
+            let name = map.name();
+            return Err(refused(format!("map `{name}` is not what ATLAS_RING declares: 2 words")));
+        }
+        self.words = Some(Words { map, words });
+        Ok(())
+    }
+
+    /// Changes the policy. The caller has seen that there are words, if it takes them.
+    pub(super) fn set_policy(&mut self, policy: WakeUp) -> Result<()> {
+        if let Some(Words { words, .. }) = &self.words {
+            words.store(1, self.mark)?;
+            let word = match policy {
+                WakeUp::Latency => word::DEFAULT,
+                WakeUp::Throughput | WakeUp::Manual => word::NOT,
+            };
+            words.store(0, word)?;
+        }
+        (self.policy, self.gather, self.armed) = (policy, None, None);
+        Ok(())
+    }
+
+    pub(super) fn policy(&self) -> WakeUp {
+        self.policy
+    }
+
+    pub(super) fn set_delay(&mut self, delay: Duration) {
+        self.delay = delay;
+    }
+
+    pub(super) fn set_mark(&mut self, mark: usize) -> Result<()> {
+        self.mark = mark as u64;
+        match &self.words {
+            Some(Words { words, .. }) => words.store(1, self.mark),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether it matters when a ring ran dry.
+    #[inline]
+    pub(super) fn is_timed(&self) -> bool {
+        self.policy == WakeUp::Throughput
+    }
+
+    /// Everything that was there at `now` has been read; `handled` in all.
+    pub(super) fn ran_dry(&mut self, now: Instant, handled: u64) {
+        let (last, before) = self.read;
+        let new = handled.wrapping_sub(before);
+        if new == 0 {
+            return;
+        }
+        self.read = (Some(now), handled);
+        self.armed = None;
+        // One event after a pause: the next may be as far away.
+        let lone = new == 1 && last.is_none_or(|last| now.duration_since(last) >= self.delay);
+        self.gather = if lone { None } else { now.checked_add(self.delay) };
+    }
+
+    /// What to do about what was found. `found` is asked again after programs
+    /// were told that the reader goes to sleep: what they submitted meanwhile
+    /// would wake nobody.
+    pub(super) fn look<E>(
+        &mut self,
+        now: Instant,
+        mut found: impl FnMut() -> Result<(Found, usize), E>,
+    ) -> Result<Look, E> {
+        let (first, waiting) = found()?;
+        if first == Found::Busy {
+            let pause = self.pause;
+            self.pause = (pause * 2).min(PAUSES.1);
+            return Ok(Look::Pause(pause));
+        }
+        self.pause = PAUSES.0;
+        if self.policy != WakeUp::Throughput {
+            return Ok(match first {
+                Found::Record => Look::Ready,
+                _ => Look::Sleep(now + LOOK_EVERY),
+            });
+        }
+        if let Some(until) = self.gather.filter(|until| now < *until) {
+            if waiting as u64 >= self.mark && first == Found::Record {
+                return Ok(Look::Ready);
+            }
+            if let Some(words) = &self.words {
+                words.set(word::MARK);
+            }
+            return Ok(Look::Doze(until));
+        }
+        if first == Found::Record {
+            return Ok(Look::Ready);
+        }
+        self.gather = None;
+        if let Some(words) = &self.words {
+            words.set(word::NEXT);
+        }
+        fence(Ordering::SeqCst);
+        match found()?.0 {
+            Found::Record => return Ok(Look::Ready),
+            Found::Busy => return Ok(Look::Pause(self.pause)),
+            Found::Nothing => {}
+        }
+        // A program that looked before the word was set may submit after this
+        // look; it does so long before the next.
+        let again = *self.armed.get_or_insert(now + self.delay);
+        Ok(Look::Doze(if now < again { again } else { now + LOOK_EVERY }))
+    }
+}

@@ -1,0 +1,80 @@
+//! [`RingTotals`] and [`RingStats`].
+
+use crate::{Accumulate, Pod};
+
+/// The totals beside a ring that `ATLAS_RING` of `bpf_atlas.h` declares: one
+/// element a CPU, growing only, never reset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Accumulate)]
+#[repr(C)]
+pub struct RingTotals {
+    /// Records handed over, those still unread among them.
+    pub submitted: u64,
+    /// Records that the ring refused.
+    pub lost: u64,
+    /// Of these, the ones that were refused although there was room: the
+    /// program had interrupted another one inside a reservation.
+    pub busy: u64,
+}
+
+impl RingTotals {
+    /// Everything that programs had to say: submitted or lost.
+    pub fn produced(&self) -> u64 {
+        self.submitted + self.lost
+    }
+
+    /// Records that found the ring full.
+    pub fn full(&self) -> u64 {
+        self.lost - self.busy
+    }
+}
+
+/// Where the records of a ring have gone, by [`RingBuf::stats`].
+///
+/// Once producers rest and everything has been read, by one reader from the
+/// start, `accounted() == produced()`: nothing is missing. At any other moment
+/// the difference is on its way.
+///
+/// [`RingBuf::stats`]: super::RingBuf::stats
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RingStats {
+    /// Records that programs submitted, on all CPUs.
+    pub submitted: u64,
+    /// Records that this reader handed out.
+    pub delivered: u64,
+    /// Lost in the kernel: the ring was full.
+    pub lost_full: u64,
+    /// Lost in the kernel although there was room: a program that interrupted
+    /// another one inside a reservation is refused.
+    pub lost_busy: u64,
+    /// Passed over by this reader: of the wrong size, or of no known kind. Each
+    /// was an error when it came.
+    pub refused: u64,
+    /// Passed over by this reader because it was told to
+    /// ([`skip`](super::RingBuf::skip)).
+    pub skipped: u64,
+    /// Bytes in the ring that are not read yet, headers included.
+    pub waiting: usize,
+    /// The size of the ring in bytes.
+    pub capacity: usize,
+    /// The most bytes that this reader ever found waiting. A ring that lost
+    /// records was full in between, whatever was found.
+    pub high_water: usize,
+}
+
+impl RingStats {
+    /// All that the kernel lost.
+    pub fn lost(&self) -> u64 {
+        self.lost_full + self.lost_busy
+    }
+
+    /// Everything that programs had to say: submitted or lost.
+    pub fn produced(&self) -> u64 {
+        self.submitted + self.lost()
+    }
+
+    /// Records of which this reader knows what became of them.
+    pub fn accounted(&self) -> u64 {
+        self.delivered + self.lost() + self.refused + self.skipped
+    }
+}

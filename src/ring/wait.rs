@@ -1,0 +1,279 @@
+//! Waiting for records.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::time::TimeSpec;
+
+use super::pace::{Found, Look, WakeUp};
+use super::{Event, RingBuf};
+use crate::error::{Error, Op, OpenError, Result};
+use crate::source::MapSource;
+use crate::sys::commands::Errno;
+use crate::sys::ring::Peek;
+
+/// Ends the waits of a ring's reader from another thread.
+///
+/// A wake-up is kept: the next wait ends at once if none is under way. Clones
+/// wake the same reader. Made by [`RingBuf::waker`] and
+/// [`Rings::waker`](super::Rings::waker).
+///
+/// ```no_run
+/// # fn read(mut ring: bpf_atlas::RingBuf<u64>) -> Result<(), Box<dyn std::error::Error>> {
+/// let waker = ring.waker()?;
+/// let reader = std::thread::spawn(move || ring.wait(None)); // false when woken
+/// waker.wake();
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Waker(Arc<EventFd>);
+
+impl Waker {
+    pub(super) fn new() -> nix::Result<Self> {
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        Ok(Self(Arc::new(EventFd::from_flags(flags)?)))
+    }
+
+    /// Ends the wait that is under way, or the next one. One `write`.
+    pub fn wake(&self) {
+        // It can only fail for a counter at its end, which wakes as well.
+        let _ = self.0.write(1);
+    }
+
+    /// Takes the wake-up back, if there was one.
+    fn was_woken(&self) -> bool {
+        self.0.read().is_ok()
+    }
+}
+
+impl AsFd for Waker {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// What is slept on.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum On<'f> {
+    /// This descriptor, as long as it is readable.
+    Level(BorrowedFd<'f>),
+    /// Wake-ups from programs, once each, whether records are there or not.
+    Edges,
+    /// Time alone.
+    Nothing,
+}
+
+/// What a reader sleeps on, besides time.
+#[derive(Debug, Default)]
+pub(super) struct Bed {
+    edges: Option<Epoll>,
+    waker: Option<Waker>,
+}
+
+impl Bed {
+    pub(super) fn waker(&mut self) -> nix::Result<Waker> {
+        match &self.waker {
+            Some(waker) => Ok(waker.clone()),
+            None => Ok(self.waker.insert(Waker::new()?).clone()),
+        }
+    }
+
+    /// Sees the wake-ups of the ring `fd` from now on.
+    pub(super) fn see(&mut self, fd: BorrowedFd<'_>) -> nix::Result<()> {
+        let epoll = match &self.edges {
+            Some(epoll) => epoll,
+            None => self.edges.insert(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?),
+        };
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+        match epoll.add(fd, EpollEvent::new(flags, 0)) {
+            Err(nix::errno::Errno::EEXIST) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// For an event loop of somebody else's: readable at a wake-up.
+    pub(super) fn edges(&self) -> Option<BorrowedFd<'_>> {
+        self.edges.as_ref().map(|epoll| epoll.0.as_fd())
+    }
+
+    /// Sleeps for `timeout` at most; whether a [`Waker`] ended it. A signal ends
+    /// it too, and is no error.
+    pub(super) fn sleep(&self, on: On<'_>, timeout: Duration) -> nix::Result<bool> {
+        let ring = match on {
+            On::Level(fd) => Some(fd),
+            On::Edges => self.edges(),
+            On::Nothing => None,
+        };
+        let fd = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let waker = self.waker.as_ref().map(AsFd::as_fd);
+        let mut fds = [ring, waker].into_iter().flatten().map(fd);
+        let mut fds = match (fds.next(), fds.next()) {
+            (Some(a), Some(b)) => Fds::Two([a, b]),
+            (Some(a), None) => Fds::One([a]),
+            _ => Fds::None,
+        };
+        match ppoll(fds.as_mut(), Some(TimeSpec::from(timeout)), None) {
+            Ok(0) | Err(nix::errno::Errno::EINTR) => return Ok(false),
+            Ok(_) => {}
+            Err(errno) => return Err(errno),
+        }
+        if let (On::Edges, Some(epoll)) = (on, &self.edges) {
+            // A wake-up is seen once, by those who take it from the list.
+            let mut seen = [EpollEvent::empty(); 16];
+            while epoll.wait(&mut seen, EpollTimeout::ZERO) == Ok(seen.len()) {}
+        }
+        Ok(self.waker.as_ref().is_some_and(Waker::was_woken))
+    }
+}
+
+/// What `ppoll` is given; without an allocation.
+enum Fds<'f> {
+    None,
+    One([PollFd<'f>; 1]),
+    Two([PollFd<'f>; 2]),
+}
+
+impl<'f> Fds<'f> {
+    fn as_mut(&mut self) -> &mut [PollFd<'f>] {
+        match self {
+            Self::None => &mut [],
+            Self::One(fds) => fds,
+            Self::Two(fds) => fds,
+        }
+    }
+}
+
+impl<E: Event> RingBuf<E> {
+    /// With the words that `ATLAS_RING(name, …)` declares as `name_wake`, so that
+    /// [`set_wake_up`](Self::set_wake_up) can choose. One `mmap`.
+    ///
+    /// # Errors
+    /// As [`Array::open`](crate::Array::open), and
+    /// [`InvalidArgument`](OpenError::InvalidArgument) for a map that is not what
+    /// `ATLAS_RING` declares.
+    pub fn with_wake(mut self, wake: impl MapSource) -> Result<Self, OpenError> {
+        self.pace.open(wake)?;
+        Ok(self)
+    }
+
+    /// When programs wake this reader, from now on: see [`WakeUp`]. Dropping the
+    /// reader brings the kernel's own rule back.
+    ///
+    /// A reader that is *killed* leaves what it had chosen. One of this crate that
+    /// [`open_pinned`](Self::open_pinned) opens after it chooses anew; any other
+    /// should read on a timer.
+    ///
+    /// # Errors
+    /// [`Unsupported`](Error::Unsupported) for a ring that was opened without its
+    /// words ([`with_wake`](Self::with_wake)), [`ReadOnly`](Error::ReadOnly),
+    /// [`Sys`](Error::Sys).
+    pub fn set_wake_up(&mut self, policy: WakeUp) -> Result<()> {
+        self.consume();
+        if policy != WakeUp::Latency && !self.pace.has_words() {
+            return Err(Error::Unsupported {
+                map: self.name(),
+                op: Op::Poll,
+                needs: "the ring's wake-up words: declare it by ATLAS_RING and open it with \
+                        `with_wake`",
+            });
+        }
+        if policy == WakeUp::Throughput {
+            let seen = self.bed.see(self.raw.as_fd());
+            seen.map_err(|errno| self.raw.explain(Op::Poll, Errno::from(errno)))?;
+        }
+        self.pace.set_policy(policy)
+    }
+
+    /// The policy that is in force.
+    pub fn wake_up(&self) -> WakeUp {
+        self.pace.policy()
+    }
+
+    /// How long [`WakeUp::Throughput`] lets events gather: 1 ms unless set
+    /// otherwise.
+    pub fn set_max_delay(&mut self, delay: Duration) {
+        self.pace.set_delay(delay);
+    }
+
+    /// How many bytes may gather under [`WakeUp::Throughput`] before the reader is
+    /// woken, headers included: a quarter of the ring unless set otherwise.
+    ///
+    /// # Errors
+    /// [`ReadOnly`](Error::ReadOnly).
+    pub fn set_mark(&mut self, bytes: usize) -> Result<()> {
+        self.pace.set_mark(bytes)
+    }
+
+    /// Something that ends this reader's waits from another thread.
+    ///
+    /// # Errors
+    /// [`Sys`](Error::Sys) when no descriptor is to be had.
+    pub fn waker(&mut self) -> Result<Waker> {
+        self.bed.waker().map_err(|errno| self.raw.explain(Op::Poll, Errno::from(errno)))
+    }
+
+    /// Waits until a record can be read, at most for `timeout`; whether one
+    /// can. `None`, or a duration past what the clock holds, waits without end.
+    ///
+    /// Under [`WakeUp::Latency`] data that is there is never slept on. Under
+    /// [`WakeUp::Throughput`] it is let gather, for as long as that says.
+    ///
+    /// A record that its producer has reserved but not committed is waited for
+    /// with pauses from 50 µs to 1 ms. What a program submits with
+    /// `BPF_RB_NO_WAKEUP` wakes no one, nor does what comes behind it: it is seen
+    /// within 100 ms, or at the end of `timeout`. A signal is not an error: the wait
+    /// goes on. A [`Waker`] ends it. Exact to what `ppoll` is, nanoseconds. One
+    /// `ppoll` a sleep, and an `epoll_wait` where a program ended it under
+    /// `Throughput`.
+    ///
+    /// # Errors
+    /// [`RingCorrupt`](Error::RingCorrupt), [`Sys`](Error::Sys).
+    pub fn wait(&mut self, timeout: impl Into<Option<Duration>>) -> Result<bool> {
+        self.consume();
+        let mut now = Instant::now();
+        let deadline = timeout.into().and_then(|timeout| now.checked_add(timeout));
+        loop {
+            let (on, until) = match self.look(now)? {
+                Look::Ready => return Ok(true),
+                Look::Sleep(until) => (On::Level(self.raw.as_fd()), until),
+                Look::Doze(until) => (On::Edges, until),
+                Look::Pause(pause) => (On::Nothing, now + pause),
+            };
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                return self.peek();
+            }
+            let until = deadline.map_or(until, |deadline| until.min(deadline));
+            let woken = self.bed.sleep(on, until.saturating_duration_since(now));
+            if woken.map_err(|errno| self.raw.explain(Op::Poll, Errno::from(errno)))? {
+                return self.peek();
+            }
+            now = Instant::now();
+        }
+    }
+
+    /// What to do now, by the policy.
+    pub(super) fn look(&mut self, now: Instant) -> Result<Look> {
+        let (reader, map) = (&mut self.reader, self.raw.name());
+        self.pace.look(now, || {
+            let found = match reader.peek() {
+                Peek::Empty => Found::Nothing,
+                Peek::Busy => Found::Busy,
+                Peek::Record { .. } => Found::Record,
+                Peek::Corrupt(what) => return Err(Error::RingCorrupt { map, what }),
+            };
+            Ok((found, reader.waiting()))
+        })
+    }
+
+    /// Everything that was there at `now` has been read.
+    pub(super) fn ran_dry(&mut self, now: Option<Instant>) {
+        if self.pace.is_timed() {
+            self.pace.ran_dry(now.unwrap_or_else(Instant::now), self.handled());
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The consumer's side of the kernel's ring buffer protocol.
+//!
+//! The kernel (kernel/bpf/ringbuf.c) reserves by writing a header with the busy
+//! bit and then releasing the producer position; it commits by exchanging the
+//! header's length without that bit; it never touches the bytes between the
+//! consumer and the producer position again until the consumer position has
+//! been released past them.
+//!
+//! [`Reader`] is that protocol over any [`Shared`] memory: the kernel's pages
+//! ([`Pages`]), or the model of them that the tests check exhaustively. So what
+//! is checked is what ships, memory orderings included.
+
+mod pages;
+
+use std::sync::atomic::Ordering;
+
+pub(crate) use pages::Pages;
+
+pub(crate) const BUSY: u32 = 1 << 31;
+pub(crate) const DISCARDED: u32 = 1 << 30;
+pub(crate) const HEADER: usize = 8;
+
+/// What a consumer shares with the producers of a ring.
+pub(crate) trait Shared {
+    /// Bytes of data, a power of two.
+    fn size(&self) -> usize;
+    /// The position behind the newest reservation.
+    fn load_producer(&self, order: Ordering) -> usize;
+    /// The position before which memory may be reused.
+    fn load_consumer(&self, order: Ordering) -> usize;
+    fn store_consumer(&self, at: usize, order: Ordering);
+    /// The header at position `at`, a multiple of 8.
+    fn load_header(&self, at: usize, order: Ordering) -> u32;
+}
+
+/// One consumer of one ring.
+#[derive(Debug)]
+pub(crate) struct Reader<M> {
+    memory: M,
+    /// Where the next record is looked for. Runs ahead of the released
+    /// consumer position while records are out.
+    at: usize,
+    /// The producer position when it was last looked at: it is loaded anew only
+    /// when everything before it was read, since producers own its cache line.
+    end: usize,
+    /// The length of the committed record at `at`, if `peek` found one.
+    record: Option<usize>,
+    /// The consumer position as the producers see it.
+    released: usize,
+    /// The most bytes that were seen waiting.
+    high_water: usize,
+}
+
+/// What lies at the reader's position.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Peek {
+    /// Nothing: every record has been read.
+    Empty,
+    /// A record that its producer has not committed yet.
+    Busy,
+    /// A committed record of `len` bytes.
+    Record { len: usize },
+    /// Positions or a header that no kernel writes.
+    Corrupt(&'static str),
+}
+
+/// What a record of `len` bytes takes up.
+#[inline]
+pub(crate) fn footprint(len: usize) -> usize {
+    (len + HEADER).next_multiple_of(8)
+}
+
+impl<M: Shared> Reader<M> {
+    /// Goes on where the last consumer of the ring ended.
+    pub(crate) fn new(memory: M) -> Self {
+        let at = memory.load_consumer(Ordering::Acquire);
+        Self { memory, at, end: at, record: None, released: at, high_water: 0 }
+    }
+
+    /// The bytes between the reader and the newest reservation, busy and
+    /// discarded records and headers included.
+    pub(crate) fn waiting(&self) -> usize {
+        self.producer().wrapping_sub(self.at)
+    }
+
+    /// The position behind the newest reservation.
+    pub(crate) fn producer(&self) -> usize {
+        self.memory.load_producer(Ordering::Acquire)
+    }
+
+    /// Whether the reader has not come to position `end` yet.
+    #[inline]
+    pub(crate) fn is_before(&self, end: usize) -> bool {
+        (end.wrapping_sub(self.at) as isize) > 0
+    }
+
+    /// The most bytes that were ever found waiting, headers included.
+    pub(crate) fn high_water(&self) -> usize {
+        self.high_water
+    }
+
+    /// What is next, past discarded records.
+    #[inline]
+    pub(crate) fn peek(&mut self) -> Peek {
+        if let Some(len) = self.record {
+            return Peek::Record { len };
+        }
+        loop {
+            if self.at == self.end {
+                // Acquire pairs with the kernel's release of the position: the
+                // headers below it are written.
+                self.end = self.memory.load_producer(Ordering::Acquire);
+                // Nobody else moves it, or two readers tear each other's records.
+                if self.memory.load_consumer(Ordering::Relaxed) != self.released {
+                    return self.corrupt("something else moved its consumer position");
+                }
+                if self.at == self.end {
+                    self.release();
+                    return Peek::Empty;
+                }
+                self.high_water = self.high_water.max(self.end.wrapping_sub(self.at));
+            }
+            let waiting = self.end.wrapping_sub(self.at);
+            if waiting > self.memory.size() || waiting < HEADER || self.at % HEADER != 0 {
+                return self.corrupt("its positions contradict each other");
+            }
+            // Acquire pairs with the exchange of the commit: the payload is written.
+            let header = self.memory.load_header(self.at, Ordering::Acquire);
+            if header & BUSY != 0 {
+                self.release();
+                return Peek::Busy;
+            }
+            let len = (header & !(BUSY | DISCARDED)) as usize;
+            if footprint(len) > waiting {
+                return self.corrupt("a record is longer than what was produced");
+            }
+            if header & DISCARDED == 0 {
+                self.record = Some(len);
+                return Peek::Record { len };
+            }
+            // Its room is given back with what comes next, or at the latest before a sleep.
+            self.at = self.at.wrapping_add(footprint(len));
+        }
+    }
+
+    #[cold]
+    fn corrupt(&mut self, what: &'static str) -> Peek {
+        // So that the next look is a new one.
+        self.end = self.at;
+        Peek::Corrupt(what)
+    }
+
+    /// Moves past the record that `peek` found, without giving its memory back.
+    #[inline]
+    pub(crate) fn step(&mut self) {
+        if let Some(len) = self.record.take() {
+            self.at = self.at.wrapping_add(footprint(len));
+        }
+    }
+
+    /// Moves past everything that was reserved until now and is committed or
+    /// given up; how many records.
+    pub(crate) fn skip(&mut self) -> Result<u64, &'static str> {
+        let (end, mut records) = (self.producer(), 0);
+        while self.is_before(end) {
+            match self.peek() {
+                Peek::Empty | Peek::Busy => break,
+                Peek::Corrupt(what) => return Err(what),
+                Peek::Record { .. } => {
+                    records += 1;
+                    self.step();
+                }
+            }
+        }
+        self.release();
+        Ok(records)
+    }
+
+    /// Bytes that were read and not given back.
+    #[inline]
+    pub(crate) fn held(&self) -> usize {
+        self.at.wrapping_sub(self.released)
+    }
+
+    /// Gives everything before the reader's position back to the producers.
+    #[inline]
+    pub(crate) fn release(&mut self) {
+        if self.at == self.released {
+            return;
+        }
+        // Release: our reads of the records are over before the kernel, which
+        // acquires the position, reuses their memory.
+        self.memory.store_consumer(self.at, Ordering::Release);
+        self.released = self.at;
+    }
+}
