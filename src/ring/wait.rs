@@ -18,8 +18,9 @@ use crate::sys::ring::Peek;
 
 /// Ends the waits of a ring's reader from another thread.
 ///
-/// A wake-up is kept: the next wait ends at once if none is under way. Clones
-/// wake the same reader. Made by [`RingBuf::waker`] and
+/// A wake-up is kept until a wait that finds nothing to read has ended by it: a
+/// reader that goes on as long as waits succeed sees everything that was there,
+/// then stops. Clones wake the same reader. Made by [`RingBuf::waker`] and
 /// [`Rings::waker`](super::Rings::waker).
 ///
 /// ```no_run
@@ -45,9 +46,10 @@ impl Waker {
         let _ = self.0.write(1);
     }
 
-    /// Takes the wake-up back, if there was one.
-    fn was_woken(&self) -> bool {
-        self.0.read().is_ok()
+    /// Takes the wake-up back: it was obeyed.
+    fn reset(&self) {
+        // It can only fail where there is none.
+        let _ = self.0.read();
     }
 }
 
@@ -83,12 +85,17 @@ impl Bed {
         }
     }
 
+    /// Makes what wake-ups are seen by.
+    pub(super) fn make(&mut self) -> nix::Result<&Epoll> {
+        match &mut self.edges {
+            Some(epoll) => Ok(epoll),
+            edges => Ok(edges.insert(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?)),
+        }
+    }
+
     /// Sees the wake-ups of the ring `fd` from now on.
     pub(super) fn see(&mut self, fd: BorrowedFd<'_>) -> nix::Result<()> {
-        let epoll = match &self.edges {
-            Some(epoll) => epoll,
-            None => self.edges.insert(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?),
-        };
+        let epoll = self.make()?;
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
         match epoll.add(fd, EpollEvent::new(flags, 0)) {
             Err(nix::errno::Errno::EEXIST) => Ok(()),
@@ -101,8 +108,15 @@ impl Bed {
         self.edges.as_ref().map(|epoll| epoll.0.as_fd())
     }
 
-    /// Sleeps for `timeout` at most; whether a [`Waker`] ended it. A signal ends
-    /// it too, and is no error.
+    /// The wake-up of a [`Waker`] was obeyed.
+    pub(super) fn obeyed(&self) {
+        if let Some(waker) = &self.waker {
+            waker.reset();
+        }
+    }
+
+    /// Sleeps for `timeout` at most; whether a [`Waker`] ended it, or would end any
+    /// sleep. A signal ends it too, and is no error.
     pub(super) fn sleep(&self, on: On<'_>, timeout: Duration) -> nix::Result<bool> {
         let ring = match on {
             On::Level(fd) => Some(fd),
@@ -127,7 +141,7 @@ impl Bed {
             let mut seen = [EpollEvent::empty(); 16];
             while epoll.wait(&mut seen, EpollTimeout::ZERO) == Ok(seen.len()) {}
         }
-        Ok(self.waker.as_ref().is_some_and(Waker::was_woken))
+        Ok(waker.is_some() && fds.last_is_readable())
     }
 }
 
@@ -145,6 +159,11 @@ impl<'f> Fds<'f> {
             Self::One(fds) => fds,
             Self::Two(fds) => fds,
         }
+    }
+
+    fn last_is_readable(&mut self) -> bool {
+        let last = self.as_mut().last();
+        last.and_then(PollFd::any).unwrap_or(false)
     }
 }
 
@@ -250,7 +269,11 @@ impl<E: Event> RingBuf<E> {
             let until = deadline.map_or(until, |deadline| until.min(deadline));
             let woken = self.bed.sleep(on, until.saturating_duration_since(now));
             if woken.map_err(|errno| self.raw.explain(Op::Poll, Errno::from(errno)))? {
-                return self.peek();
+                let ready = self.peek()?;
+                if !ready {
+                    self.bed.obeyed();
+                }
+                return Ok(ready);
             }
             now = Instant::now();
         }

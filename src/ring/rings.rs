@@ -1,0 +1,236 @@
+//! [`Rings`]: one thread for several rings.
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use super::pace::Look;
+use super::wait::{Bed, On, Waker};
+use super::{Event, RingBuf, RingStats};
+use crate::MapName;
+use crate::error::{Error, Op, Result};
+use crate::sys::commands::Errno;
+
+/// What a turn of one ring takes at the most, before the next has its turn.
+const TURN: usize = 1024;
+
+/// Several rings, of any types of event, read by one thread.
+///
+/// Each ring has a handler. [`poll`](Self::poll) waits for all of them at once
+/// and gives those with records turns, of 1,024 records at the most and of no more
+/// than was there when its turn began, beginning with another ring each time: a
+/// ring that never runs dry holds up no other. Each keeps its own
+/// [`WakeUp`](super::WakeUp).
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use bpf_atlas::{RingBuf, Rings};
+///
+/// # fn read(execs: RingBuf<u64>, packets: RingBuf<[u32; 4]>) -> Result<(), Box<dyn std::error::Error>> {
+/// let mut rings = Rings::new()?;
+/// rings.add(execs, |exec, _| println!("exec {exec}"))?;
+/// rings.add(packets, |packet, _| println!("packet {packet:?}"))?;
+/// loop {
+///     rings.poll(Duration::from_secs(1))?;
+/// }
+/// # }
+/// ```
+///
+/// A panic of a handler passes through: the record it was given is consumed, and
+/// a further `poll` goes on.
+pub struct Rings<'h> {
+    rings: Vec<Box<dyn Served + Send + 'h>>,
+    bed: Bed,
+    /// Whose turn is first.
+    first: usize,
+}
+
+/// A ring and its handler.
+trait Served {
+    fn look(&mut self, now: Instant) -> Result<Look>;
+    fn has_record(&mut self) -> Result<bool>;
+    fn serve(&mut self) -> Result<usize>;
+    fn name(&self) -> MapName;
+    fn stats(&self) -> Result<RingStats>;
+}
+
+struct Handled<E, F> {
+    ring: RingBuf<E>,
+    handler: F,
+}
+
+impl<E: Event, F: FnMut(E::Ref<'_>, &[u8])> Served for Handled<E, F> {
+    fn look(&mut self, now: Instant) -> Result<Look> {
+        self.ring.look(now)
+    }
+
+    fn has_record(&mut self) -> Result<bool> {
+        self.ring.peek()
+    }
+
+    fn serve(&mut self) -> Result<usize> {
+        self.ring.drain_up_to(TURN, &mut self.handler)
+    }
+
+    fn name(&self) -> MapName {
+        self.ring.name()
+    }
+
+    fn stats(&self) -> Result<RingStats> {
+        self.ring.stats()
+    }
+}
+
+impl<'h> Rings<'h> {
+    /// None yet. Costs two descriptors.
+    ///
+    /// # Errors
+    /// The system's, when no descriptor is to be had.
+    pub fn new() -> std::io::Result<Self> {
+        let mut bed = Bed::default();
+        bed.make()?;
+        Ok(Self { rings: Vec::new(), bed, first: 0 })
+    }
+
+    /// Adds a ring: `handler` is given each event, and the bytes behind it where the
+    /// ring was opened [`with_tail`](RingBuf::with_tail). One `epoll_ctl`.
+    ///
+    /// # Errors
+    /// [`Sys`](Error::Sys).
+    pub fn add<E: Event, F>(&mut self, mut ring: RingBuf<E>, handler: F) -> Result<()>
+    where
+        F: FnMut(E::Ref<'_>, &[u8]) + Send + 'h,
+    {
+        ring.consume();
+        let seen = self.bed.see(ring.as_fd());
+        seen.map_err(|errno| ring.raw.explain(Op::Poll, Errno::from(errno)))?;
+        self.rings.push(Box::new(Handled { ring, handler }));
+        Ok(())
+    }
+
+    /// How many rings there are.
+    pub fn len(&self) -> usize {
+        self.rings.len()
+    }
+
+    /// Whether there is no ring.
+    pub fn is_empty(&self) -> bool {
+        self.rings.is_empty()
+    }
+
+    /// Waits until a ring has records, at most for `timeout`, and gives each that
+    /// has a turn; how many records there were. `None` waits without end. 0 when
+    /// nothing came, or a [`Waker`] ended the wait. One `ppoll` a sleep, and an
+    /// `epoll_wait` where a program ended it.
+    ///
+    /// # Errors
+    /// Those of [`RingBuf::drain`] and [`RingBuf::wait`], of the first ring that has
+    /// one, which is named in it; the rings behind it have their turn at the next
+    /// call, as has what is behind the record in question.
+    pub fn poll(&mut self, timeout: impl Into<Option<Duration>>) -> Result<usize> {
+        let mut now = Instant::now();
+        let deadline = timeout.into().and_then(|timeout| now.checked_add(timeout));
+        let mut woken = false;
+        loop {
+            let last = woken || deadline.is_some_and(|deadline| deadline <= now);
+            let until = match self.turns(now, last)? {
+                Turns::Served(records) => return Ok(records),
+                Turns::Sleep(_) if last => {
+                    if woken {
+                        self.bed.obeyed();
+                    }
+                    return Ok(0);
+                }
+                Turns::Sleep(until) => until,
+            };
+            let until = deadline.map_or(until, |deadline| until.min(deadline));
+            woken = self.sleep(until.saturating_duration_since(now))?;
+            now = Instant::now();
+        }
+    }
+
+    /// Something that ends the waits of [`poll`](Self::poll) from another thread.
+    ///
+    /// # Errors
+    /// The system's, when no descriptor is to be had.
+    pub fn waker(&mut self) -> std::io::Result<Waker> {
+        Ok(self.bed.waker()?)
+    }
+
+    /// Where the records of each ring have gone, in the order in which they were
+    /// added. One `BPF_MAP_LOOKUP_ELEM` a ring.
+    ///
+    /// # Errors
+    /// As [`RingBuf::stats`].
+    pub fn stats(&self) -> impl Iterator<Item = (MapName, Result<RingStats>)> + '_ {
+        self.rings.iter().map(|ring| (ring.name(), ring.stats()))
+    }
+
+    fn sleep(&self, timeout: Duration) -> Result<bool> {
+        self.bed.sleep(On::Edges, timeout).map_err(|errno| Error::Sys {
+            map: self.rings.first().map_or_else(MapName::default, |ring| ring.name()),
+            op: Op::Poll,
+            errno: Errno::from(errno),
+        })
+    }
+
+    /// A turn for every ring that is ready, or, at the `last` look of a call, that
+    /// has records; else how long all of them may sleep.
+    fn turns(&mut self, now: Instant, last: bool) -> Result<Turns> {
+        let (count, first) = (self.rings.len(), self.first);
+        let (mut records, mut served) = (0, false);
+        // Without a ring only a waker or the timeout ends the wait.
+        let mut until = now + Duration::from_secs(3600);
+        for turn in 0..count {
+            let at = (first + turn) % count;
+            let ring = &mut self.rings[at];
+            let turn = ring.look(now).and_then(|look| match look {
+                Look::Ready => Ok(None),
+                _ if last && ring.has_record()? => Ok(None),
+                Look::Sleep(until) | Look::Doze(until) => Ok(Some(until)),
+                Look::Pause(pause) => Ok(Some(now + pause)),
+            });
+            let result = turn.and_then(|asleep| match asleep {
+                Some(asleep) => {
+                    until = until.min(asleep);
+                    Ok(())
+                }
+                None => {
+                    if !served {
+                        (self.first, served) = (at + 1, true);
+                    }
+                    records += ring.serve()?;
+                    Ok(())
+                }
+            });
+            if let Err(error) = result {
+                // Those behind it come first the next time.
+                self.first = at + 1;
+                return Err(error);
+            }
+        }
+        Ok(if served { Turns::Served(records) } else { Turns::Sleep(until) })
+    }
+}
+
+enum Turns {
+    Served(usize),
+    Sleep(Instant),
+}
+
+impl AsFd for Rings<'_> {
+    /// For an event loop of one's own: readable when a program has woken the
+    /// reader of one of the rings. Then `poll(Duration::ZERO)` until it gives 0;
+    /// and once in 100 ms, or the
+    /// [`max_delay`](RingBuf::set_max_delay) of a ring under
+    /// [`WakeUp::Throughput`](super::WakeUp), for what woke nobody.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.bed.edges().expect("made by `new`")
+    }
+}
+
+impl fmt::Debug for Rings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.rings.iter().map(|ring| ring.name())).finish()
+    }
+}
