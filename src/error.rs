@@ -169,6 +169,21 @@ pub enum Error {
         found: usize,
     },
 
+    /// A record for programs found no room in a user ring buffer: they have not
+    /// taken enough of what was sent before.
+    #[error(
+        "ring `{map}` is full: programs have not taken {waiting} of its {capacity} bytes; wait, or \
+         drain it more often"
+    )]
+    RingFull {
+        /// The ring.
+        map: MapName,
+        /// Its size in bytes.
+        capacity: usize,
+        /// The bytes that are not taken yet, headers included.
+        waiting: usize,
+    },
+
     /// The positions or headers of a ring buffer make no sense: something else
     /// writes its consumer page.
     #[error("ring `{map}` is corrupt ({what}): does something else read the same ring?")]
@@ -227,10 +242,10 @@ impl Error {
         }
     }
 
-    /// Whether a new key found no room, also half-way through a batch.
+    /// Whether a new key, also half-way through a batch, or a record found no room.
     pub fn is_full(&self) -> bool {
         match self {
-            Self::Full { .. } => true,
+            Self::Full { .. } | Self::RingFull { .. } => true,
             Self::Partial { source, .. } => source.is_full(),
             _ => false,
         }

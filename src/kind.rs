@@ -91,6 +91,11 @@ impl MapKind {
         )
     }
 
+    /// Whether it has records, and neither keys nor values.
+    pub(crate) const fn is_ring(self) -> bool {
+        matches!(self, Self::RingBuf | Self::UserRingBuf)
+    }
+
     /// Whether its keys are the numbers from 0 to `max_entries`.
     pub(crate) const fn is_array(self) -> bool {
         matches!(self, Self::Array | Self::PerCpuArray)

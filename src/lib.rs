@@ -91,7 +91,12 @@ pub use pod::{AssumePlain, Be16, Be32, Be64, Pod};
 pub use proof::{Mismatch, Proof, Unproved};
 pub use rates::{Rate, Rates, Tick, Totals};
 pub use raw::RawMap;
-pub use ring::{Event, Record, Reorder, RingBuf, RingStats, RingTotals, Rings, WakeUp, Waker};
+#[cfg(feature = "tokio")]
+pub use ring::AsyncRingBuf;
+pub use ring::{
+    Event, EventIter, Record, Reorder, RingBuf, RingStats, RingTotals, Rings, UserRingBuf, WakeUp,
+    Waker,
+};
 pub use snapshot::Snapshot;
 pub use source::MapSource;
 pub use swap::{Swap, Swappable};

@@ -115,10 +115,10 @@ impl RawMap {
         if spec.max_entries == 0 {
             return refuse("max_entries is 0; a map needs room for one entry at least");
         }
-        if spec.key_size == 0 && spec.kind != MapKind::RingBuf {
+        if spec.key_size == 0 && !spec.kind.is_ring() {
             return refuse("the key type has no bytes");
         }
-        if spec.value_size == 0 && spec.kind != MapKind::RingBuf {
+        if spec.value_size == 0 && !spec.kind.is_ring() {
             return refuse("the value type has no bytes");
         }
         let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';

@@ -198,12 +198,19 @@ impl Pace {
         self.gather = if lone { None } else { now.checked_add(self.delay) };
     }
 
-    /// What to do about what was found. `found` is asked again after programs
+    /// Whether a record that is there is to be read whatever the time.
+    #[inline]
+    pub(super) fn is_eager(&self) -> bool {
+        self.gather.is_none()
+    }
+
+    /// What to do about what was found, once `handled` records were read in all. `found` is asked again after programs
     /// were told that the reader goes to sleep: what they submitted meanwhile
     /// would wake nobody.
     pub(super) fn look<E>(
         &mut self,
         now: Instant,
+        handled: u64,
         mut found: impl FnMut() -> Result<(Found, usize), E>,
     ) -> Result<Look, E> {
         let (first, waiting) = found()?;
@@ -218,6 +225,9 @@ impl Pace {
                 Found::Record => Look::Ready,
                 _ => Look::Sleep(now + LOOK_EVERY),
             });
+        }
+        if first == Found::Nothing {
+            self.ran_dry(now, handled);
         }
         if let Some(until) = self.gather.filter(|until| now < *until) {
             if waiting as u64 >= self.mark && first == Found::Record {

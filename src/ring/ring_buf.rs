@@ -118,15 +118,7 @@ impl<E: Event> RingBuf<E> {
     /// [`PermissionDenied`](OpenError::PermissionDenied),
     /// [`Unsupported`](OpenError::Unsupported), [`Sys`](OpenError::Sys).
     pub fn create(name: &str, bytes: u32) -> Result<Self, OpenError> {
-        let page = crate::sys::mmap::page_size() as u32;
-        if !bytes.is_power_of_two() || bytes < page {
-            return Err(OpenError::InvalidArgument {
-                what: format!(
-                    "ring `{name}`: {bytes} bytes; a ring's size is a power of two and a multiple \
-                     of the page of {page} bytes"
-                ),
-            });
-        }
+        super::check_size(name, bytes)?;
         Self::over(RawMap::create(&Spec {
             kind: MapKind::RingBuf,
             name,

@@ -254,6 +254,9 @@ impl<E: Event> RingBuf<E> {
     /// [`RingCorrupt`](Error::RingCorrupt), [`Sys`](Error::Sys).
     pub fn wait(&mut self, timeout: impl Into<Option<Duration>>) -> Result<bool> {
         self.consume();
+        if self.pace.is_eager() && self.peek()? {
+            return Ok(true);
+        }
         let mut now = Instant::now();
         let deadline = timeout.into().and_then(|timeout| now.checked_add(timeout));
         loop {
@@ -281,8 +284,9 @@ impl<E: Event> RingBuf<E> {
 
     /// What to do now, by the policy.
     pub(super) fn look(&mut self, now: Instant) -> Result<Look> {
-        let (reader, map) = (&mut self.reader, self.raw.name());
-        self.pace.look(now, || {
+        let (handled, map) = (self.handled(), self.raw.name());
+        let reader = &mut self.reader;
+        self.pace.look(now, handled, || {
             let found = match reader.peek() {
                 Peek::Empty => Found::Nothing,
                 Peek::Busy => Found::Busy,

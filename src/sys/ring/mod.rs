@@ -11,10 +11,12 @@
 //! is checked is what ships, memory orderings included.
 
 mod pages;
+mod writer;
 
 use std::sync::atomic::Ordering;
 
 pub(crate) use pages::Pages;
+pub(crate) use writer::{Refused, Writer};
 
 pub(crate) const BUSY: u32 = 1 << 31;
 pub(crate) const DISCARDED: u32 = 1 << 30;
