@@ -1,0 +1,524 @@
+//! The probe `tcp_retransmits`: as many segments as the test makes the kernel
+//! send again, and as the kernel itself counts. Other namespaces are filtered out.
+#![cfg(feature = "probes")]
+#![forbid(unsafe_code)]
+
+#[path = "support/net.rs"]
+mod net;
+#[path = "support/programs.rs"]
+mod programs;
+mod support;
+#[path = "support/tcp.rs"]
+mod tcp;
+
+use std::io::Write;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant, SystemTime};
+use std::{fs, process, thread};
+
+use bpf_atlas::probes::{
+    AttachKind, ProbeError, TcpFlow, TcpRetransmitEvent, TcpRetransmits, TcpRetransmitsBuilder,
+    TcpState,
+};
+use bpf_atlas::{Capability, Errno, OpenError, RawMap};
+use net::*;
+use tcp::*;
+
+const EHOSTUNREACH: Errno = Errno(113);
+
+/// A probe that sees what `left` sends again.
+fn at_left(net: &Net) -> TcpRetransmits {
+    let [left, _] = net.inodes();
+    TcpRetransmits::builder().netns(left).attach().expect("attach, as root may")
+}
+
+/// Takes what has come since.
+fn collect(probe: &mut TcpRetransmits, events: &mut Vec<TcpRetransmitEvent>) -> u64 {
+    probe.drain(|event| events.push(*event)).expect("read the ring");
+    events.iter().map(|event| u64::from(event.segs)).sum()
+}
+
+/// Waits until the probe has seen what the kernel has counted at `left`; all of it.
+#[track_caller]
+fn all_of(net: &Net, probe: &mut TcpRetransmits) -> Vec<TcpRetransmitEvent> {
+    let mut events = Vec::new();
+    eventually("as many segments as the kernel counts", || {
+        let segs = collect(probe, &mut events);
+        let (counted, failed) = net.left(retransmitted);
+        assert!(segs <= counted - failed, "{segs} of {counted}");
+        segs == counted - failed
+    });
+    assert_eq!(probe.lost().unwrap(), 0);
+    events
+}
+
+fn data_is_seen_as_often_as_it_is_dropped(at: IpAddr, from: IpAddr, times: u64) {
+    let net = Net::with_ipv6();
+    let dropper = Dropper::new(&net);
+    let listener = listener(&net, at);
+    let (mut near, mut far) = connect(&net, &listener);
+    let to = listener.local_addr().unwrap();
+    let mut probe = at_left(&net);
+    let before = SystemTime::now();
+    dropper.drop(SEGMENTS, to.port(), times);
+    carry(&mut near, &mut far, 1000);
+
+    let events = all_of(&net, &mut probe);
+    assert_eq!(dropper.dropped(), times);
+    // Each drop makes for one more, and what else came twice came twice.
+    assert_eq!(events.len() as u64, dropper.seen() - 1);
+    assert!(events.len() as u64 >= times);
+    let flow = TcpFlow::new(near.local_addr().unwrap(), to, net.inodes()[0]).unwrap();
+    for event in &events {
+        assert_eq!(event.flow, flow);
+        assert_eq!((event.local().ip(), event.remote()), (from, to));
+        assert_eq!((event.state, event.uid), (TcpState::TCP_ESTABLISHED, 0));
+        assert_eq!((event.segs, event.bytes, event.error()), (1, 1000, None));
+        assert_eq!(event.seq, events[0].seq, "the same segment");
+        assert!(event.pid().is_none_or(|pid| pid == process::id()), "{event:?}");
+    }
+    assert!(events.is_sorted_by_key(|event| event.time_ns));
+
+    // Both ends close; the FIN is lost as well.
+    dropper.drop(SEGMENTS, to.port(), 1);
+    drop((near, far));
+    let mut last = Vec::new();
+    eventually("the FIN again", || {
+        probe
+            .drain(|event| {
+                let slack = Duration::from_secs(1);
+                assert!(event.time() + slack >= before, "{event:?}");
+                assert!(event.time() <= SystemTime::now() + slack, "{event:?}");
+                last.push(*event);
+            })
+            .unwrap();
+        !last.is_empty()
+    });
+    assert_eq!((last[0].flow, last[0].bytes, last[0].segs), (flow, 0, 1));
+    assert_ne!(last[0].state, TcpState::TCP_ESTABLISHED);
+}
+
+#[test]
+fn data_over_ipv4_is_seen_as_often_as_it_is_dropped() {
+    data_is_seen_as_often_as_it_is_dropped(RIGHT_IP.into(), LEFT_IP.into(), 3);
+}
+
+#[test]
+fn data_over_ipv6_is_seen_as_often_as_it_is_dropped() {
+    data_is_seen_as_often_as_it_is_dropped(RIGHT_IP6.into(), LEFT_IP6.into(), 3);
+}
+
+fn a_syn_is_seen_as_often_as_it_is_dropped(at: IpAddr) {
+    let net = Net::with_ipv6();
+    let dropper = Dropper::new(&net);
+    let listener = listener(&net, at);
+    let to = listener.local_addr().unwrap();
+    let mut probe = at_left(&net);
+    dropper.drop(SYNS, to.port(), 2);
+    let (near, _far) = connect(&net, &listener);
+
+    let events = all_of(&net, &mut probe);
+    assert_eq!((dropper.seen(), dropper.dropped()), (3, 2), "SYNs");
+    let flow = TcpFlow::new(near.local_addr().unwrap(), to, net.inodes()[0]).unwrap();
+    let all: Vec<_> = events.iter().map(|e| (e.flow, e.state, e.segs, e.bytes)).collect();
+    assert_eq!(all, [(flow, TcpState::TCP_SYN_SENT, 1, 0); 2]);
+    assert_eq!(net.left(|| counter("netstat", "TcpExt", "TCPSynRetrans")), 2);
+}
+
+#[test]
+fn a_syn_over_ipv4_is_seen_as_often_as_it_is_dropped() {
+    a_syn_is_seen_as_often_as_it_is_dropped(RIGHT_IP.into());
+}
+
+#[test]
+fn a_syn_over_ipv6_is_seen_as_often_as_it_is_dropped() {
+    a_syn_is_seen_as_often_as_it_is_dropped(RIGHT_IP6.into());
+}
+
+/// Of `left`, and nobody there has it.
+fn stranger(to: SocketAddr, port: u16) -> SocketAddr {
+    let address: IpAddr = match to {
+        SocketAddr::V4(_) => [192, 0, 2, 77].into(),
+        SocketAddr::V6(_) => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x77).into(),
+    };
+    SocketAddr::new(address, port)
+}
+
+/// A listener at `right` and strangers that it can answer.
+fn with_strangers(at: IpAddr) -> (Net, TcpListener) {
+    let net = Net::with_ipv6();
+    answer_every_syn(&net);
+    let listener = listener(&net, at);
+    net.add_behind_left(stranger((RIGHT_IP, 0).into(), 0).ip());
+    net.add_behind_left(stranger((RIGHT_IP6, 0).into(), 0).ip());
+    (net, listener)
+}
+
+#[test]
+fn a_syn_ack_is_seen_as_often_as_the_syn_comes_again_whichever_way_it_is_attached() {
+    use AttachKind::{RawTracepoint, TpBtf, Tracepoint};
+    for kind in [TpBtf, RawTracepoint, Tracepoint] {
+        // A listener of both families tells IPv4 as IPv4.
+        let (net, listener) = with_strangers(Ipv6Addr::UNSPECIFIED.into());
+        let port = listener.local_addr().unwrap().port();
+        let [_, right] = net.inodes();
+        let builder = TcpRetransmits::builder().netns(right).attach_kind(kind);
+        let mut probe = builder.attach().expect("attach, as root may");
+        assert_eq!(probe.attach_kind(), kind);
+        let began = Instant::now();
+        let ends = [RIGHT_IP.into(), RIGHT_IP6.into()].map(|ip: IpAddr| {
+            let to = SocketAddr::new(ip, port);
+            (to, stranger(to, 2000))
+        });
+        let sender = net.sender();
+        for (to, from) in ends {
+            (0..1 + 20).for_each(|_| sender.send(&syn(from, to)));
+        }
+        let mut events = Vec::new();
+        eventually("each SYN-ACK again that the kernel counts", || {
+            let segs = collect(&mut probe, &mut events);
+            // A classic tracepoint is skipped on a CPU that is inside a map system call.
+            let missed = probe.health().unwrap().missed;
+            let (counted, _) = net.right(retransmitted);
+            assert!(segs <= counted && (kind == Tracepoint || missed == 0));
+            counted >= 40 && segs + missed >= counted
+        });
+        if kind != Tracepoint && began.elapsed() < Duration::from_millis(900) {
+            // No timer has sent one more.
+            assert_eq!(events.len(), 40);
+        }
+        for event in &events {
+            assert!(ends.contains(&(event.local(), event.remote())), "{event:?}");
+            assert_eq!((event.state, event.segs), (TcpState::TCP_NEW_SYN_RECV, 1));
+            assert_eq!((event.flow.netns, event.pid(), event.error()), (right, None, None));
+        }
+        assert_eq!(events.iter().filter(|event| event.flow.family == 4).count() * 2, events.len());
+    }
+}
+
+/// Transfers of which one segment in 50 is lost, then 60 at once, seen both ways.
+fn a_transfer_with_losses_agrees_with_the_kernel(at: IpAddr) {
+    let net = Net::with_ipv6();
+    let dropper = Dropper::new(&net);
+    let listener = listener(&net, at);
+    let (mut near, mut far) = connect(&net, &listener);
+    let to = listener.local_addr().unwrap();
+    let mut probe = at_left(&net);
+    let [left, _] = net.inodes();
+    let counts = TcpRetransmits::builder().netns(left).attach_per_flow().expect("attach");
+    dropper.drop_some(SEGMENTS, to.port(), 0, 50, 40);
+    carry(&mut near, &mut far, 4 << 20);
+    let mut dropped = dropper.dropped();
+    dropper.drop_some(SEGMENTS, to.port(), 300, 1, 60);
+    carry(&mut near, &mut far, 4 << 20);
+    dropped += dropper.dropped();
+
+    let events = all_of(&net, &mut probe);
+    assert!(dropped > 65, "{dropped} were dropped");
+    let segs: u64 = events.iter().map(|event| u64::from(event.segs)).sum();
+    let bytes: u64 = events.iter().map(|event| u64::from(event.bytes)).sum();
+    assert!(segs >= dropped, "{segs} of {dropped}");
+    assert!((events.len() as u64) < segs, "some buffers hold several segments: {events:?}");
+    let flow = TcpFlow::new(near.local_addr().unwrap(), to, left).unwrap();
+    assert!(events.iter().all(|event| event.flow == flow));
+
+    let summary = counts.summary().unwrap();
+    let [only] = &summary.flows[..] else { panic!("one flow: {:?}", summary.flows) };
+    assert_eq!(only.flow, flow);
+    let stat = only.stat;
+    assert_eq!((stat.retransmits, stat.segs, stat.bytes), (events.len() as u64, segs, bytes));
+    assert!(stat.failed == 0 && stat.first_ns <= stat.last_ns && only.first <= only.last);
+    // Two programs, two readings of the clock.
+    let (first, last) = (events[0].time_ns, events[events.len() - 1].time_ns);
+    assert!(stat.first_ns.abs_diff(first) < 100_000_000, "{stat:?} {first}");
+    assert!(stat.last_ns.abs_diff(last) < 100_000_000, "{stat:?} {last}");
+    assert_eq!((summary.health.entries, summary.health.dropped()), (1, 0));
+}
+
+#[test]
+fn a_transfer_over_ipv4_with_losses_agrees_with_the_kernel_event_by_event_and_summed() {
+    a_transfer_with_losses_agrees_with_the_kernel(RIGHT_IP.into());
+}
+
+#[test]
+fn a_transfer_over_ipv6_with_losses_agrees_with_the_kernel_event_by_event_and_summed() {
+    a_transfer_with_losses_agrees_with_the_kernel(RIGHT_IP6.into());
+}
+
+#[test]
+fn an_ipv6_socket_that_talks_ipv4_is_told_as_ipv4() {
+    let net = Net::with_ipv6();
+    let dropper = Dropper::new(&net);
+    let listener = listener(&net, Ipv6Addr::UNSPECIFIED);
+    let port = listener.local_addr().unwrap().port();
+    let mapped = SocketAddr::new(RIGHT_IP.to_ipv6_mapped().into(), port);
+    let mut near = net.left(|| TcpStream::connect(mapped).expect("connect"));
+    let (mut far, _) = listener.accept().expect("it is connected");
+    assert!(near.local_addr().unwrap().is_ipv6());
+    let mut probe = at_left(&net);
+    let [left, _] = net.inodes();
+    let builder = TcpRetransmits::builder().netns(left).ipv6();
+    let none = builder.attach_per_flow().expect("attach");
+    dropper.drop(SEGMENTS, port, 1);
+    carry(&mut near, &mut far, 10);
+
+    let events = all_of(&net, &mut probe);
+    assert!(!events.is_empty());
+    let near = SocketAddr::new(LEFT_IP.into(), near.local_addr().unwrap().port());
+    for event in events {
+        assert_eq!(event.local(), near);
+        assert_eq!(event.remote(), SocketAddr::new(RIGHT_IP.into(), port));
+    }
+    assert_eq!(none.summary().unwrap().flows, []);
+}
+
+#[test]
+fn only_the_family_the_port_and_the_namespace_that_are_asked_for() {
+    let (net, listener) = with_strangers(Ipv6Addr::UNSPECIFIED.into());
+    let port = listener.local_addr().unwrap().port();
+    let [left, right] = net.inodes();
+    let attach = |builder: TcpRetransmitsBuilder| builder.attach().expect("attach");
+    let here = || TcpRetransmits::builder().netns(right);
+    // What the probe takes, and of which family and which port of the stranger.
+    let mut probes = [
+        (attach(here()), 0, 0),
+        (attach(here().ipv4()), 4, 0),
+        (attach(here().ipv6()), 6, 0),
+        (attach(here().port(3001)), 0, 3001),
+        (attach(here().port(port)), 0, 0),
+        (attach(here().ipv6().port(3001)), 6, 3001),
+        (attach(here().port(9)), 0, 9),
+    ];
+    let mut elsewhere = attach(TcpRetransmits::builder().netns(left));
+    let began = Instant::now();
+    let sender = net.sender();
+    for (ip, from, times) in [
+        (IpAddr::from(RIGHT_IP), 3000, 3),
+        (RIGHT_IP.into(), 3001, 5),
+        (RIGHT_IP6.into(), 3000, 7),
+        (RIGHT_IP6.into(), 3001, 11),
+    ] {
+        let to = SocketAddr::new(ip, port);
+        (0..1 + times).for_each(|_| sender.send(&syn(stranger(to, from), to)));
+    }
+    eventually("all again", || net.right(retransmitted).0 >= 26);
+    let mut all = Vec::new();
+    let sorted = |events: &mut Vec<TcpRetransmitEvent>| {
+        events.sort_by_key(|event| (event.flow.family, event.flow.rport, event.time_ns));
+        events.iter().map(|event| event.flow).collect::<Vec<_>>()
+    };
+    for (probe, family, rport) in &mut probes {
+        let mut events = Vec::new();
+        eventually("what the kernel counts at least", || {
+            let segs = collect(probe, &mut events);
+            let wanted = |event: &TcpRetransmitEvent| {
+                [0, event.flow.family].contains(family) && [0, event.flow.rport].contains(rport)
+            };
+            assert!(events.iter().all(wanted), "{family} {rport}: {events:?}");
+            let least = match (*family, *rport) {
+                (0, 0) => 26,
+                (4, 0) => 8,
+                (6, 0) => 18,
+                (0, 3001) => 16,
+                (6, 3001) => 11,
+                _ => 0,
+            };
+            // A timer sends one more after a second.
+            assert!(segs <= least || began.elapsed() > Duration::from_millis(900));
+            segs >= least
+        });
+        if all.is_empty() {
+            all = sorted(&mut events);
+        }
+    }
+    assert_eq!(collect(&mut elsewhere, &mut Vec::new()), 0);
+}
+
+#[test]
+fn what_could_not_be_sent_is_told_only_if_asked_for_and_is_not_in_the_sums() {
+    const NAME: &str = "what_could_not_be_sent_is_told_only_if_asked_for_and_is_not_in_the_sums";
+    let format = "/sys/kernel/tracing/events/tcp/tcp_retransmit_skb/format";
+    if !fs::read_to_string(format).is_ok_and(|format| format.contains("int err")) {
+        return support::skipped(NAME, "this kernel does not tell of failures, or no tracefs");
+    }
+    let net = Net::new();
+    let dropper = Dropper::new(&net);
+    let listener = listener(&net, RIGHT_IP);
+    let (mut near, _far) = connect(&net, &listener);
+    let [left, _] = net.inodes();
+    let builder = || TcpRetransmits::builder().netns(left);
+    let mut with = builder().failed(true).attach().expect("attach");
+    let mut without = builder().attach().expect("attach");
+    let counts = builder().failed(true).attach_per_flow().expect("attach");
+    dropper.drop(SEGMENTS, listener.local_addr().unwrap().port(), u64::MAX);
+    near.write_all(b"lost").unwrap();
+    // Without a route nothing more can be sent.
+    net.left(|| ip(&format!("route delete 192.0.2.0/24 dev {LEFT}")));
+    let mut events = Vec::new();
+    eventually("three failures", || {
+        collect(&mut with, &mut events);
+        events.iter().filter(|event| event.error().is_some()).count() >= 3
+    });
+    for event in &events {
+        let flow = (event.local(), event.remote());
+        assert_eq!(flow, (near.local_addr().unwrap(), near.peer_addr().unwrap()));
+        assert!([None, Some(EHOSTUNREACH)].contains(&event.error()), "{event:?}");
+    }
+    let done = events.iter().filter(|event| event.error().is_none()).count() as u64;
+    let (counted, failed) = net.left(retransmitted);
+    assert_eq!(done, counted - failed);
+    assert_eq!(collect(&mut without, &mut Vec::new()), done);
+    let stat = counts.summary().unwrap().flows[0].stat;
+    assert!(stat.failed >= 3 && stat.retransmits == done, "{stat:?}");
+}
+
+/// Each thread makes `right` send as many SYN-ACKs again.
+fn burst(net: &Net, to: SocketAddr, threads: u16, times: u64) {
+    thread::scope(|scope| {
+        for thread in 0..threads {
+            scope.spawn(move || {
+                let frame = syn(stranger(to, 4000 + thread), to);
+                let sender = net.sender();
+                for sent in 0..1 + times {
+                    sender.send(&frame);
+                    // No more under way than the queues of the kernel hold.
+                    if sent % 100 == 99 {
+                        thread::sleep(Duration::from_millis(5));
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn g6_in_a_burst_from_many_threads_delivered_and_lost_are_what_the_kernel_counts() {
+    let (net, listener) = with_strangers(RIGHT_IP.into());
+    let to = listener.local_addr().unwrap();
+    let [_, right] = net.inodes();
+    let builder = TcpRetransmits::builder().netns(right);
+    let mut small = builder.clone().ring_size(4096).attach().expect("attach");
+    let mut large = builder.clone().ring_size(1 << 22).attach().expect("attach");
+    let counts = builder.attach_per_flow().expect("attach");
+    burst(&net, to, 16, 500);
+
+    let mut seen = Vec::new();
+    eventually("all that the kernel counts", || {
+        let segs = collect(&mut large, &mut seen);
+        let (counted, _) = net.right(retransmitted);
+        counted >= 16 * 500 && segs == counted
+    });
+    let mut kept = Vec::new();
+    eventually("delivered + lost = produced", || {
+        let segs = collect(&mut small, &mut kept);
+        let (counted, _) = net.right(retransmitted);
+        segs + small.lost().unwrap() == counted
+    });
+    let (lost, held) = (small.lost().unwrap(), 4096 / 88);
+    assert!(lost > 0 && kept.len() as u64 >= held, "{} kept, {lost} lost", kept.len());
+    assert_eq!((large.lost().unwrap(), small.health().unwrap().lost), (0, lost));
+    let totals = small.ring().totals().unwrap();
+    assert_eq!((totals.lost, totals.submitted), (lost, small.ring().delivered()));
+
+    // By flow: each thread's own, whole.
+    let summary = counts.summary().unwrap();
+    assert_eq!((summary.flows.len(), summary.health.dropped()), (16, 0));
+    for flow in summary.flows {
+        let events = seen.iter().filter(|event| event.flow == flow.flow).count() as u64;
+        assert!(flow.stat.segs >= 500 && flow.stat.segs >= events, "{flow:?} {events}");
+    }
+    // Once read it takes more.
+    kept.clear();
+    burst(&net, to, 1, 10);
+    eventually("more", || collect(&mut small, &mut kept) >= 10);
+    assert!(kept.iter().all(|event| event.local() == to));
+}
+
+#[test]
+fn what_finds_no_room_in_a_full_map_of_flows_is_counted() {
+    let (net, listener) = with_strangers(RIGHT_IP.into());
+    let to = listener.local_addr().unwrap();
+    let [_, right] = net.inodes();
+    let counts = TcpRetransmits::builder().netns(right).max_flows(3).attach_per_flow();
+    let counts = counts.expect("attach");
+    burst(&net, to, 8, 50);
+    eventually("counted + refused = produced", || {
+        let summary = counts.summary().unwrap();
+        let counted: u64 = summary.flows.iter().map(|flow| flow.stat.segs).sum();
+        let produced = net.right(retransmitted).0;
+        assert_eq!((summary.flows.len(), summary.health.capacity), (3, 3));
+        let refused = summary.health.refused_full;
+        produced >= 400 && refused >= 250 && counted + refused == produced
+    });
+}
+
+#[test]
+fn wait_sleeps_until_something_is_sent_again() {
+    let (net, listener) = with_strangers(RIGHT_IP.into());
+    let to = listener.local_addr().unwrap();
+    let [_, right] = net.inodes();
+    let mut probe = TcpRetransmits::builder().netns(right).attach().expect("attach");
+    let start = Instant::now();
+    assert!(!probe.wait(Duration::from_millis(100)).unwrap());
+    assert!(start.elapsed() >= Duration::from_millis(100));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(200));
+            burst(&net, to, 1, 1);
+        });
+        assert!(probe.wait(Duration::from_secs(20)).unwrap(), "woken by a record");
+    });
+    assert!(start.elapsed() >= Duration::from_millis(300));
+    assert!(collect(&mut probe, &mut Vec::new()) >= 1);
+}
+
+#[test]
+fn g8_dropping_the_handles_on_any_thread_detaches() {
+    let probe = TcpRetransmits::builder().attach().expect("attach");
+    let counts = TcpRetransmits::builder().attach_per_flow().expect("attach");
+    let flows = counts.flows().clone();
+    let maps = [probe.ring().info().id, flows.info().id];
+    thread::spawn(move || drop((probe, counts))).join().unwrap();
+    // A map outlives its programs as long as someone reads it.
+    assert_eq!(flows.count().unwrap(), 0);
+    drop(flows);
+    let gone = |map| matches!(RawMap::open_id(map), Err(OpenError::NotFound { .. }));
+    eventually("the programs have let go", || maps.iter().all(|&map| gone(map)));
+}
+
+#[test]
+fn g9_the_missing_capability_is_named_and_two_are_enough() {
+    const NAME: &str = "g9_the_missing_capability_is_named_and_two_are_enough";
+    const PERFMON: u32 = 38;
+    const BPF: u32 = 39;
+    if let Some(role) = support::role() {
+        let attached = TcpRetransmits::builder().attach();
+        let per_flow = TcpRetransmits::builder().attach_per_flow();
+        match role.as_str() {
+            "all" => {
+                let mut probe = attached.expect("CAP_BPF and CAP_PERFMON are enough");
+                probe.drain(|_| ()).expect("and to read");
+                per_flow.expect("also by flow").summary().expect("and to read");
+            }
+            missing => {
+                let error = attached.expect_err("a capability is missing");
+                let said = error.to_string();
+                assert!(said.contains(missing) && said.contains("setcap"), "{said}");
+                assert!(error.missing().is_some_and(|cap: Capability| cap.to_string() == missing));
+                assert!(matches!(error, ProbeError::PermissionDenied { .. }));
+                assert_eq!(per_flow.expect_err("the same").missing(), error.missing());
+            }
+        }
+        return;
+    }
+    for (kept, role) in
+        [(&[PERFMON][..], "CAP_BPF"), (&[BPF], "CAP_PERFMON"), (&[BPF, PERFMON], "all")]
+    {
+        let Some(mut child) = support::child_with(kept, NAME, role) else {
+            return support::skipped(NAME, "no setpriv");
+        };
+        let output = child.output().expect("start the child");
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success() && said.contains("1 passed"), "{role}: {said}");
+    }
+}
