@@ -41,7 +41,7 @@ impl Net {
     pub fn with_mtu(mtu: u32) -> Self {
         let net = Self { left: namespace(), right: namespace() };
         // `ip` finds the other namespace by this process's descriptor.
-        let right = format!("/proc/{}/fd/{}", std::process::id(), net.right.as_raw_fd());
+        let [_, right] = net.files();
         net.left(|| {
             ip(&format!(
                 "link add {LEFT} mtu {mtu} address {LEFT_MAC} type veth \
@@ -85,6 +85,12 @@ impl Net {
         self.right(|| {
             ip(&format!("neighbour add {address} lladdr {LEFT_MAC} dev {RIGHT} nud permanent"));
         });
+    }
+
+    /// Where others find the two namespaces, `left` first.
+    pub fn files(&self) -> [String; 2] {
+        [&self.left, &self.right]
+            .map(|file| format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()))
     }
 
     /// The inode numbers of the two namespaces, `left` first.

@@ -4,10 +4,12 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
+use std::time::Duration;
 
 use bpf_atlas::MappedArray;
+use bpf_atlas::probes::{TcpRetransmitEvent, TcpRetransmits};
 use libbpf_rs::Link;
 use nix::net::if_::if_nametoindex;
 
@@ -151,9 +153,88 @@ fn checksum(bytes: &[u8]) -> u16 {
     !((folded & 0xffff) + (folded >> 16)) as u16
 }
 
-/// Makes `right` answer each SYN that comes again, and not two a second.
-pub fn answer_every_syn(net: &Net) {
-    net.right(|| {
-        fs::write("/proc/sys/net/ipv4/tcp_invalid_ratelimit", "0").expect("a sysctl of our own");
-    });
+/// A listener at `right`, and a way to make it send SYN-ACKs again: SYNs that
+/// come again from somebody behind `left` who never goes on.
+pub struct Strangers {
+    pub net: Net,
+    pub listener: TcpListener,
+    pub port: u16,
+}
+
+impl Strangers {
+    pub fn new(at: impl Into<IpAddr>) -> Self {
+        let net = Net::with_ipv6();
+        net.right(|| {
+            // To answer each of them, and not two a second.
+            let sysctl = "/proc/sys/net/ipv4/tcp_invalid_ratelimit";
+            fs::write(sysctl, "0").expect("a sysctl of our own");
+        });
+        let listener = listener(&net, at);
+        let port = listener.local_addr().unwrap().port();
+        for to in [SocketAddr::from((RIGHT_IP, port)), (RIGHT_IP6, port).into()] {
+            net.add_behind_left(Self::behind(to, 0).ip());
+        }
+        Self { net, listener, port }
+    }
+
+    /// The stranger with this port, of the family of `to`.
+    pub fn behind(to: SocketAddr, port: u16) -> SocketAddr {
+        match to {
+            SocketAddr::V4(_) => (Ipv4Addr::new(192, 0, 2, 77), port).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x77), port).into(),
+        }
+    }
+
+    /// The listener's address of IPv4.
+    pub fn to(&self) -> SocketAddr {
+        (RIGHT_IP, self.port).into()
+    }
+
+    /// The same of IPv6, where it listens there.
+    pub fn to6(&self) -> SocketAddr {
+        (RIGHT_IP6, self.port).into()
+    }
+
+    /// A SYN over IPv4 from this port, the first time or again: so many
+    /// SYN-ACKs again.
+    pub fn ask(&self, from: u16, again: u64) {
+        self.ask_at(self.to(), from, again);
+    }
+
+    pub fn ask_at(&self, to: SocketAddr, from: u16, again: u64) {
+        let frame = syn(Self::behind(to, from), to);
+        let sender = self.net.sender();
+        for sent in 0..1 + again {
+            sender.send(&frame);
+            // No more under way than the queues of the kernel hold.
+            if sent % 100 == 99 {
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+
+    /// The same from as many threads.
+    pub fn burst(&self, threads: u16, again: u64) {
+        thread::scope(|scope| {
+            for thread in 0..threads {
+                scope.spawn(move || self.ask(4000 + thread, again));
+            }
+        });
+    }
+
+    /// The namespace that sends the SYN-ACKs.
+    pub fn inode(&self) -> u32 {
+        self.net.inodes()[1]
+    }
+
+    /// What the kernel counts there.
+    pub fn counted(&self) -> u64 {
+        self.net.right(retransmitted).0
+    }
+}
+
+/// Takes what has come since; segments of all `events`.
+pub fn collect(probe: &mut TcpRetransmits, events: &mut Vec<TcpRetransmitEvent>) -> u64 {
+    probe.drain(|event| events.push(*event)).expect("read the ring");
+    events.iter().map(|event| u64::from(event.segs)).sum()
 }
