@@ -13,6 +13,7 @@ mod tcp;
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream};
+use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 use std::{fs, process};
 
@@ -23,6 +24,7 @@ use bpf_atlas::probes::{
 use net::*;
 use tcp::*;
 
+const ENOBUFS: Errno = Errno(105);
 const EHOSTUNREACH: Errno = Errno(113);
 
 /// A probe that sees what `left` sends again.
@@ -291,40 +293,81 @@ fn only_the_family_the_port_and_the_namespace_that_are_asked_for() {
     assert_eq!(collect(&mut elsewhere, &mut Vec::new()), 0);
 }
 
-#[test]
-fn what_could_not_be_sent_is_told_only_if_asked_for_and_is_not_in_the_sums() {
-    const NAME: &str = "what_could_not_be_sent_is_told_only_if_asked_for_and_is_not_in_the_sums";
+/// Whether the kernel tells of failures; if not, a word that `test` was skipped.
+fn tells_of_failures(test: &str) -> bool {
     let format = "/sys/kernel/tracing/events/tcp/tcp_retransmit_skb/format";
-    if !fs::read_to_string(format).is_ok_and(|format| format.contains("int err")) {
-        return support::skipped(NAME, "this kernel does not tell of failures, or no tracefs");
+    let tells = fs::read_to_string(format).is_ok_and(|format| format.contains("int err"));
+    if !tells {
+        support::skipped(test, "this kernel does not tell of failures, or no tracefs");
     }
-    let net = Net::new();
-    let dropper = Dropper::new(&net);
-    let listener = listener(&net, RIGHT_IP);
-    let (mut near, _far) = connect(&net, &listener);
+    tells
+}
+
+/// Attempts that fail with `why` when `break_it` has been done to a connection
+/// on which something was lost: how often, as two probes and the kernel have it.
+fn failures(why: Errno, break_it: impl FnOnce() + Send, net: &Net) -> (u64, u64) {
+    let dropper = Dropper::new(net);
+    let listener = listener(net, RIGHT_IP);
+    let (mut near, _far) = connect(net, &listener);
     let [left, _] = net.inodes();
     let builder = || TcpRetransmits::builder().netns(left);
     let mut with = builder().failed(true).attach().expect("attach");
     let mut without = builder().attach().expect("attach");
     let counts = builder().failed(true).attach_per_flow().expect("attach");
     dropper.drop(SEGMENTS, listener.local_addr().unwrap().port(), u64::MAX);
-    near.write_all(b"lost").unwrap();
-    // Without a route nothing more can be sent.
-    net.left(|| ip(&format!("route delete 192.0.2.0/24 dev {LEFT}")));
+    near.write_all(&[7; 1000]).unwrap();
+    net.left(break_it);
     let mut events = Vec::new();
+    let failed = |events: &[TcpRetransmitEvent]| {
+        events.iter().filter(|event| event.error().is_some()).count() as u64
+    };
     eventually("three failures", || {
         collect(&mut with, &mut events);
-        events.iter().filter(|event| event.error().is_some()).count() >= 3
+        failed(&events) >= 3
     });
     for event in &events {
         let flow = (event.local(), event.remote());
         assert_eq!(flow, (near.local_addr().unwrap(), near.peer_addr().unwrap()));
-        assert!([None, Some(EHOSTUNREACH)].contains(&event.error()), "{event:?}");
+        assert!([None, Some(why)].contains(&event.error()), "{event:?}");
     }
-    let done = events.iter().filter(|event| event.error().is_none()).count() as u64;
-    let (counted, failed) = net.left(retransmitted);
-    assert_eq!(done, counted - failed);
+    let done = events.len() as u64 - failed(&events);
+    let (counted, counted_failed) = net.left(retransmitted);
+    assert_eq!(done, counted - counted_failed);
     assert_eq!(collect(&mut without, &mut Vec::new()), done);
     let stat = counts.summary().unwrap().flows[0].stat;
-    assert!(stat.failed >= 3 && stat.retransmits == done, "{stat:?}");
+    assert!(stat.failed >= failed(&events) && stat.retransmits == done, "{stat:?}");
+    (failed(&events), counted_failed)
+}
+
+#[test]
+fn what_has_no_route_is_told_only_if_asked_for_and_in_no_sum() {
+    if !tells_of_failures("what_has_no_route_is_told_only_if_asked_for_and_in_no_sum") {
+        return;
+    }
+    let net = Net::new();
+    let no_route = || {
+        ip(&format!("route delete 192.0.2.0/24 dev {LEFT}"));
+    };
+    let (_, counted) = failures(EHOSTUNREACH, no_route, &net);
+    assert_eq!(counted, 0, "it never came to sending");
+}
+
+#[test]
+fn what_the_queue_drops_is_told_only_if_asked_for_and_taken_from_the_sum() {
+    const NAME: &str = "what_the_queue_drops_is_told_only_if_asked_for_and_taken_from_the_sum";
+    if !tells_of_failures(NAME) {
+        return;
+    }
+    let net = Net::new();
+    let tc = |arguments: &str| {
+        let status = Command::new("tc").args(arguments.split(' ')).status();
+        status.is_ok_and(|status| status.success())
+    };
+    // No packet of the test fits into such a queue.
+    let no_room = || tc(&format!("qdisc add dev {LEFT} root bfifo limit 100"));
+    if !net.left(|| no_room() && tc(&format!("qdisc delete dev {LEFT} root"))) {
+        return support::skipped(NAME, "no `tc`, or a kernel without bfifo");
+    }
+    let (told, counted) = failures(ENOBUFS, || assert!(no_room()), &net);
+    assert!(counted >= told, "{told} of {counted}");
 }

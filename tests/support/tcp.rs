@@ -113,9 +113,7 @@ pub fn counter(file: &str, group: &str, name: &str) -> u64 {
 /// What the kernel counts in the namespace of this thread: segments that it
 /// tried to send again, and those of them that failed.
 pub fn retransmitted() -> (u64, u64) {
-    // Old kernels have no counter of failures, and none that could be zero.
-    let failed = counter("netstat", "TcpExt", "TCPRetransFail");
-    (counter("snmp", "Tcp", "RetransSegs"), failed)
+    (counter("snmp", "Tcp", "RetransSegs"), counter("netstat", "TcpExt", "TCPRetransFail"))
 }
 
 /// A frame to `right` with a SYN that nobody behind `from` asked for.
