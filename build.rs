@@ -167,6 +167,10 @@ mod probes {
                 "Its state: `TCP_SYN_SENT` for a SYN, `TCP_NEW_SYN_RECV` for a SYN-ACK.",
             )
             .doc("tcp_retransmit_event.segs", "Segments, as `TcpRetransSegs` counts them.")
+            .doc(
+                "tcp_retransmit_event.loss_probe",
+                "1 where it was sent to find out whether it had been lost (a tail loss probe).",
+            )
             .doc("tcp_retransmit_event.bytes", "Bytes of payload.")
             .doc("tcp_retransmit_event.seq", "The first sequence number, as it is on the wire.")
             .doc(
@@ -187,6 +191,7 @@ mod probes {
             .doc("tcp_flow_stat.retransmits", "How often.")
             .doc("tcp_flow_stat.segs", "Segments, as `TcpRetransSegs` counts them.")
             .doc("tcp_flow_stat.bytes", "Bytes of payload.")
+            .doc("tcp_flow_stat.loss_probes", "How many of them were tail loss probes.")
             .doc("tcp_flow_stat.failed", "Attempts that failed; not in the above.")
             .doc(
                 "tcp_flow_stat.first_ns",

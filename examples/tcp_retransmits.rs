@@ -26,8 +26,9 @@ use serde_json::{Value, json};
 const AFTER: &str = "\
 Needs  CAP_BPF and CAP_PERFMON (root has both), Linux 5.8; -x Linux 6.17.
 Costs  nothing but at a retransmission.
-Shows  R> sent again, E> could not be sent. SYN_SENT is a SYN, NEW_SYN_RECV a SYN-ACK. The PID
-       only where a system call on the socket sends; mostly a timer does, in nobody's name.";
+Shows  R> sent again, L> as a tail loss probe, E> could not be sent. SYN_SENT is a SYN,
+       NEW_SYN_RECV a SYN-ACK. The PID only where a system call on the socket sends: mostly it
+       is a timer or a packet that came in, in nobody's name.";
 
 /// TCP segments that are sent again, as it happens or summed by connection
 #[derive(Parser)]
@@ -170,6 +171,7 @@ fn line(event: &Retransmit<'_>) -> String {
     let at = Timestamp::try_from(event.time()).unwrap_or_default();
     let pid = event.pid().map_or_else(|| "-".into(), |pid| pid.to_string());
     let (to, rest) = match event.error() {
+        None if event.is_loss_probe() => ("L>", event.state.to_string()),
         None => ("R>", event.state.to_string()),
         Some(error) => ("E>", format!("{} ({error})", event.state)),
     };
@@ -191,6 +193,7 @@ fn json_of(event: &Retransmit<'_>) -> String {
     fields["segments"] = json!(event.segs);
     fields["bytes"] = json!(event.bytes);
     fields["seq"] = json!(event.seq);
+    fields["loss_probe"] = json!(event.is_loss_probe());
     fields["error"] = json!(event.error().map(|error| error.to_string()));
     fields["pid"] = json!(event.pid());
     fields["uid"] = json!(event.uid);
@@ -263,7 +266,7 @@ fn sort(flows: &mut [Retransmitted], sort: Sort) {
 }
 
 fn table(flows: &[Retransmitted], failures: bool) -> Table {
-    let mut columns = ["RETRANS", "SEGMENTS", "BYTES"].map(Column::right).to_vec();
+    let mut columns = ["RETRANS", "PROBES", "SEGMENTS", "BYTES"].map(Column::right).to_vec();
     if failures {
         columns.push(Column::right("FAILED"));
     }
@@ -277,7 +280,7 @@ fn table(flows: &[Retransmitted], failures: bool) -> Table {
     let mut table = Table::new(columns);
     let now = SystemTime::now();
     for Retransmitted { flow, stat, first, last, .. } in flows {
-        let mut cells = vec![stat.retransmits, stat.segs, stat.bytes];
+        let mut cells = vec![stat.retransmits, stat.loss_probes, stat.segs, stat.bytes];
         if failures {
             cells.push(stat.failed);
         }
@@ -298,6 +301,7 @@ fn json_of_flow(flow: &Retransmitted, at: Timestamp) -> Result<String, Box<dyn E
     fields["retransmits"] = json!(flow.stat.retransmits);
     fields["segments"] = json!(flow.stat.segs);
     fields["bytes"] = json!(flow.stat.bytes);
+    fields["loss_probes"] = json!(flow.stat.loss_probes);
     fields["failed"] = json!(flow.stat.failed);
     fields["first"] = json!(first.to_string());
     fields["first_ns"] = json!(first.as_nanosecond() as i64);

@@ -202,6 +202,11 @@ struct sock {
 	kuid_t sk_uid;
 };
 
+struct inet_connection_sock {
+	u8 icsk_ca_state : 5;
+	u8 icsk_pending;
+};
+
 struct request_sock {
 	struct sock_common __req_common;
 };

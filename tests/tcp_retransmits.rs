@@ -73,6 +73,10 @@ fn data_is_seen_as_often_as_it_is_dropped(at: IpAddr, from: IpAddr, times: u64) 
         assert!(event.pid().is_none_or(|pid| pid == process::id()), "{event:?}");
     }
     assert!(events.is_sorted_by_key(|event| event.time_ns));
+    // The first to come again is one that finds out; a probe had nothing else to send.
+    let probes = events.iter().filter(|event| event.is_loss_probe()).count() as u64;
+    assert_eq!(probes, net.left(|| counter("netstat", "TcpExt", "TCPLossProbes")));
+    assert!(events[0].is_loss_probe() && probes < events.len() as u64, "{events:?}");
 
     // Both ends close; the FIN is lost as well.
     dropper.drop(SEGMENTS, to.port(), 1);
@@ -115,7 +119,7 @@ fn a_syn_is_seen_as_often_as_it_is_dropped(at: IpAddr) {
     let events = all_of(&net, &mut probe);
     assert_eq!((dropper.seen(), dropper.dropped()), (3, 2), "SYNs");
     let flow = TcpFlow::new(near.local_addr().unwrap(), to, net.inodes()[0]).unwrap();
-    let all: Vec<_> = events.iter().map(|e| (e.flow, e.state, e.segs, e.bytes)).collect();
+    let all: Vec<_> = events.iter().map(|e| (e.flow, e.state, e.segs, e.loss_probe)).collect();
     assert_eq!(all, [(flow, TcpState::TCP_SYN_SENT, 1, 0); 2]);
     assert_eq!(net.left(|| counter("netstat", "TcpExt", "TCPSynRetrans")), 2);
 }
@@ -202,6 +206,10 @@ fn a_transfer_with_losses_agrees_with_the_kernel(at: IpAddr) {
     assert_eq!(only.flow, flow);
     let stat = only.stat;
     assert_eq!((stat.retransmits, stat.segs, stat.bytes), (events.len() as u64, segs, bytes));
+    let probes = events.iter().filter(|event| event.is_loss_probe()).count() as u64;
+    // Those that carried new data are not sent again.
+    let all_probes = net.left(|| counter("netstat", "TcpExt", "TCPLossProbes"));
+    assert!(stat.loss_probes == probes && (1..=all_probes).contains(&probes), "{stat:?}");
     assert!(stat.failed == 0 && stat.first_ns <= stat.last_ns && only.first <= only.last);
     // Two programs, two readings of the clock.
     let (first, last) = (events[0].time_ns, events[events.len() - 1].time_ns);

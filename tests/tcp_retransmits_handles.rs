@@ -171,6 +171,7 @@ fn the_example_prints_json_of_each_and_summed() {
             } else {
                 assert_eq!((&row["state"], &row["uid"]), (&"NEW_SYN_RECV".into(), &0.into()));
                 assert_eq!((&row["pid"], &row["error"]), (&Value::Null, &Value::Null));
+                assert_eq!(row["loss_probe"], false);
             }
         }
         let least = if more.contains(&"-6") { 5 } else { 10 };
@@ -185,11 +186,11 @@ fn the_example_prints_a_table_by_connection() {
     let lines: Vec<_> = text.lines().collect();
     assert!(lines[0].contains("segments of 2 connections  tp_btf"), "{text}");
     let titles: Vec<_> = lines[1].split_whitespace().collect();
-    let all = "RETRANS SEGMENTS BYTES FAILED FIRST LAST LADDR:LPORT RADDR:RPORT";
+    let all = "RETRANS PROBES SEGMENTS BYTES FAILED FIRST LAST LADDR:LPORT RADDR:RPORT";
     assert_eq!(titles.join(" "), all);
     let ends: Vec<_> = lines[2..4]
         .iter()
-        .map(|line| line.split_whitespace().skip(6).collect::<Vec<_>>())
+        .map(|line| line.split_whitespace().skip(7).collect::<Vec<_>>())
         .collect();
     for to in [strangers.to(), strangers.to6()] {
         let both = [to.to_string(), Strangers::behind(to, 5000).to_string()];

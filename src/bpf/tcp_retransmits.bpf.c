@@ -25,8 +25,10 @@
 #include <bpf/bpf_endian.h>
 #include "bpf_atlas.h"
 
-#define AF_INET	 2
-#define AF_INET6 10
+#define AF_INET		     2
+#define AF_INET6	     10
+#define ICSK_TIME_LOSS_PROBE 5
+#define TCP_CA_RECOVERY	     3
 
 /* Set before the program is loaded. */
 const volatile __u32 only_family = 0; /* 4, 6, or 0 for both */
@@ -63,8 +65,9 @@ struct tcp_retransmit_event {
 	__u64 time_ns; /* since boot */
 	struct tcp_flow flow;
 	enum tcp_state state;
-	__u32 segs;
-	__u32 bytes; /* of payload */
+	__u16 segs;
+	__u16 loss_probe; /* 1 where it was sent to find out whether it was lost */
+	__u32 bytes;	  /* of payload */
 	__u32 seq;
 	__s32 err; /* 0, -errno, or 1: dropped by the queue of the interface */
 	__u32 pid; /* 0 where it is not known */
@@ -75,7 +78,8 @@ struct tcp_flow_stat {
 	__u64 retransmits;
 	__u64 segs;
 	__u64 bytes;
-	__u64 failed; /* attempts, not in the above */
+	__u64 loss_probes; /* of the retransmits */
+	__u64 failed;	   /* attempts, not in the above */
 	__u64 first_ns;
 	__u64 last_ns;
 };
@@ -132,7 +136,19 @@ static __always_inline bool is_wanted(const struct tcp_flow *flow)
 	return !only_port || flow->lport == only_port || flow->rport == only_port;
 }
 
-static __always_inline void count(const struct tcp_flow *flow, __u32 segs, __u32 bytes, int err)
+/* What is sent again. `end` is the half of a socket or of a request that holds the flow. */
+struct again {
+	const struct sock_common *end;
+	const struct sock *sk;
+	__u32 seq;
+	__u32 segs;
+	__u32 bytes;
+	int err;
+	bool loss_probe;
+	bool owned;
+};
+
+static __always_inline void count(const struct tcp_flow *flow, const struct again *again)
 {
 	struct tcp_flow_stat init = {}, *stat;
 
@@ -140,29 +156,32 @@ static __always_inline void count(const struct tcp_flow *flow, __u32 segs, __u32
 	stat = atlas_lookup_or_init(&flows, flow, &init, &health);
 	if (!stat)
 		return;
-	if (err) {
+	if (again->err) {
 		__sync_fetch_and_add(&stat->failed, 1);
 	} else {
 		__sync_fetch_and_add(&stat->retransmits, 1);
-		__sync_fetch_and_add(&stat->segs, segs);
-		__sync_fetch_and_add(&stat->bytes, bytes);
+		__sync_fetch_and_add(&stat->segs, again->segs);
+		__sync_fetch_and_add(&stat->bytes, again->bytes);
+		if (again->loss_probe)
+			__sync_fetch_and_add(&stat->loss_probes, 1);
 	}
 	/* Two CPUs may race here by the time between two segments, but never below the first. */
 	if (stat->last_ns < init.last_ns)
 		stat->last_ns = init.last_ns;
 }
 
-/* `end` is the half of a socket or of a request that holds the flow. */
-static __always_inline int on_retransmit(const struct sock_common *end, const struct sock *sk,
-					 __u32 seq, __u32 segs, __u32 bytes, int err, bool owned)
+static __always_inline int on_retransmit(const struct again *again)
 {
+	/* By themselves: BPF_CORE_READ would take `again` for a struct of the kernel. */
+	const struct sock_common *end = again->end;
+	const struct sock *sk = again->sk;
 	struct tcp_retransmit_event *event;
 	struct tcp_flow flow = {};
 
 	if (!flow_of(end, &flow) || !is_wanted(&flow))
 		return 0;
 	if (by_flow) {
-		count(&flow, segs, bytes, err);
+		count(&flow, again);
 		return 0;
 	}
 	event = atlas_ring_reserve(events);
@@ -171,33 +190,58 @@ static __always_inline int on_retransmit(const struct sock_common *end, const st
 	event->time_ns = bpf_ktime_get_boot_ns();
 	event->flow = flow;
 	event->state = BPF_CORE_READ(end, skc_state);
-	event->segs = segs;
-	event->bytes = bytes;
-	event->seq = seq;
-	event->err = err;
-	event->pid = owned ? bpf_get_current_pid_tgid() >> 32 : 0;
+	event->segs = again->segs;
+	event->loss_probe = again->loss_probe;
+	event->bytes = again->bytes;
+	event->seq = again->seq;
+	event->err = again->err;
+	event->pid = again->owned ? bpf_get_current_pid_tgid() >> 32 : 0;
 	event->uid = BPF_CORE_READ(sk, sk_uid.val);
 	atlas_ring_submit(events, event);
 	return 0;
 }
 
+/*
+ * Whether a tail loss probe is being sent: its timer is still pending then. It
+ * may be pending as well when a recovery begins, whose segments are no probes.
+ */
+static __always_inline bool is_loss_probe(const struct sock *sk)
+{
+	const struct inet_connection_sock *icsk = (const void *)sk;
+
+	return BPF_CORE_READ(icsk, icsk_pending) == ICSK_TIME_LOSS_PROBE &&
+	       BPF_CORE_READ_BITFIELD_PROBED(icsk, icsk_ca_state) < TCP_CA_RECOVERY;
+}
+
 static __always_inline int on_segment(const struct sock *sk, const struct sk_buff *skb, int err)
 {
 	const struct tcp_skb_cb *cb = (const void *)&skb->cb;
+	struct again again = {};
 
 	if (err && !with_failed)
 		return 0;
-	return on_retransmit(&sk->__sk_common, sk, BPF_CORE_READ(cb, seq),
-			     BPF_CORE_READ(cb, tcp_gso_segs), BPF_CORE_READ(skb, len), err,
-			     BPF_CORE_READ(sk, sk_lock.owned));
+	again.end = &sk->__sk_common;
+	again.sk = sk;
+	again.seq = BPF_CORE_READ(cb, seq);
+	again.segs = BPF_CORE_READ(cb, tcp_gso_segs);
+	again.bytes = BPF_CORE_READ(skb, len);
+	again.err = err;
+	again.loss_probe = is_loss_probe(sk);
+	again.owned = BPF_CORE_READ(sk, sk_lock.owned);
+	return on_retransmit(&again);
 }
 
-/* `sk` is the listener: others may own it meanwhile. */
 static __always_inline int on_synack(const struct sock *sk, const struct request_sock *req)
 {
 	const struct tcp_request_sock *tcp = (const void *)req;
+	struct again again = {};
 
-	return on_retransmit(&req->__req_common, sk, BPF_CORE_READ(tcp, snt_isn), 1, 0, 0, false);
+	again.end = &req->__req_common;
+	again.sk = sk;
+	again.seq = BPF_CORE_READ(tcp, snt_isn);
+	again.segs = 1;
+	/* `sk` is the listener: whoever may own it does not send this. */
+	return on_retransmit(&again);
 }
 
 /* Whether the tracepoint tells of failures, in a third argument. */

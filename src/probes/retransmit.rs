@@ -46,6 +46,12 @@ impl TcpRetransmitEvent {
         self.flow.remote()
     }
 
+    /// Whether it is a tail loss probe: no sign of loss yet, but of no news
+    /// either. In a good network most of what is sent again are such probes.
+    pub fn is_loss_probe(&self) -> bool {
+        self.loss_probe != 0
+    }
+
     /// The process inside whose system call it was sent.
     ///
     /// `None` mostly, and rightly: a timer or an arriving packet sends again,

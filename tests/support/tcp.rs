@@ -113,7 +113,13 @@ pub fn counter(file: &str, group: &str, name: &str) -> u64 {
 /// What the kernel counts in the namespace of this thread: segments that it
 /// tried to send again, and those of them that failed.
 pub fn retransmitted() -> (u64, u64) {
-    (counter("snmp", "Tcp", "RetransSegs"), counter("netstat", "TcpExt", "TCPRetransFail"))
+    let failed = || counter("netstat", "TcpExt", "TCPRetransFail");
+    loop {
+        let (before, all) = (failed(), counter("snmp", "Tcp", "RetransSegs"));
+        if before == failed() {
+            return (all, before);
+        }
+    }
 }
 
 /// A frame to `right` with a SYN that nobody behind `from` asked for.
