@@ -218,8 +218,10 @@ fn the_example_refuses_what_makes_no_sense() {
 
 #[test]
 fn g8_dropping_the_handles_on_any_thread_detaches() {
-    let probe = TcpRetransmits::builder().attach().expect("attach");
-    let counts = TcpRetransmits::builder().attach_per_flow().expect("attach");
+    // Of a namespace that there is not.
+    let nowhere = TcpRetransmits::builder().netns(1);
+    let probe = nowhere.clone().attach().expect("attach");
+    let counts = nowhere.attach_per_flow().expect("attach");
     let flows = counts.flows().clone();
     let maps = [probe.ring().info().id, flows.info().id];
     thread::spawn(move || drop((probe, counts))).join().unwrap();
