@@ -180,8 +180,8 @@ mod probes {
             )
             .doc(
                 "tcp_retransmit_event.pid",
-                "The process inside whose system call it was sent; 0 where it was in none, as \
-                 mostly.",
+                "The process inside whose system call it was sent, as the initial PID namespace \
+                 numbers it; 0 where it was in none, as mostly.",
             )
             .doc(
                 "tcp_retransmit_event.uid",

@@ -13,6 +13,7 @@ mod tcp;
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::fchown;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 use std::{fs, process};
@@ -24,6 +25,7 @@ use bpf_atlas::probes::{
 use net::*;
 use tcp::*;
 
+const NOBODY: u32 = 65534;
 const ENOBUFS: Errno = Errno(105);
 const EHOSTUNREACH: Errno = Errno(113);
 
@@ -53,6 +55,8 @@ fn data_is_seen_as_often_as_it_is_dropped(at: IpAddr, from: IpAddr, times: u64) 
     let listener = listener(&net, at);
     let (mut near, mut far) = connect(&net, &listener);
     let to = listener.local_addr().unwrap();
+    // The socket is given to another user.
+    fchown(&near, Some(NOBODY), None).expect("give away a socket, as root may");
     let mut probe = at_left(&net);
     let before = SystemTime::now();
     dropper.drop(SEGMENTS, to.port(), times);
@@ -67,7 +71,7 @@ fn data_is_seen_as_often_as_it_is_dropped(at: IpAddr, from: IpAddr, times: u64) 
     for event in &events {
         assert_eq!(event.flow, flow);
         assert_eq!((event.local().ip(), event.remote()), (from, to));
-        assert_eq!((event.state, event.uid), (TcpState::TCP_ESTABLISHED, 0));
+        assert_eq!((event.state, event.uid), (TcpState::TCP_ESTABLISHED, NOBODY));
         assert_eq!((event.segs, event.bytes, event.error()), (1, 1000, None));
         assert_eq!(event.seq, events[0].seq, "the same segment");
         assert!(event.pid().is_none_or(|pid| pid == process::id()), "{event:?}");
@@ -200,6 +204,10 @@ fn a_transfer_with_losses_agrees_with_the_kernel(at: IpAddr) {
     assert!(segs > events.len() as u64, "{segs} segments in {} buffers", events.len());
     let flow = TcpFlow::new(near.local_addr().unwrap(), to, left).unwrap();
     assert!(events.iter().all(|event| event.flow == flow));
+    // What acknowledgements ask for while the sender is inside `write`, it sends itself.
+    let own = Some(process::id());
+    assert!(events.iter().all(|event| event.pid().is_none() || event.pid() == own));
+    assert!(events.iter().any(|event| event.pid() == own));
 
     let summary = counts.summary().unwrap();
     let [only] = &summary.flows[..] else { panic!("one flow: {:?}", summary.flows) };

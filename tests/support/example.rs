@@ -80,12 +80,16 @@ impl Example {
 
     /// Starts it. On return it is attached, and there is something to show.
     pub fn start(&self, more: &[&str]) -> Running {
+        let example = file(self.name);
         let mut command = self.command(more);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start");
         let pid = child.id();
         let mut running = Running { child, links: BTreeSet::new(), stirring: None };
         await_for("an example to attach", || {
-            running.links = links_of(pid);
+            // Until it is executed, a child has the descriptors of this process.
+            let executed =
+                fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == example);
+            running.links = if executed { links_of(pid) } else { BTreeSet::new() };
             assert!(running.child.try_wait().unwrap().is_none(), "{} has ended", self.name);
             running.links.len() >= self.links
         });
