@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 
 const AFTER: &str = "\
 Needs  CAP_BPF and CAP_PERFMON (root has both), Linux 5.8; -x Linux 6.17.
-Costs  nothing but at a retransmission.
+Costs  some 0.2 microseconds at a retransmission, and nothing else.
 Shows  R> sent again, L> as a tail loss probe, E> could not be sent. SYN_SENT is a SYN,
        NEW_SYN_RECV a SYN-ACK. The PID only where a system call on the socket sends: mostly it
        is a timer or a packet that came in, in nobody's name.";
