@@ -21,6 +21,7 @@ mod probes {
         packets().build_or_exit();
         exec_events().build_or_exit();
         recent_ips().build_or_exit();
+        tcp_retransmits().build_or_exit();
     }
 
     fn probe(name: &str) -> Builder {
@@ -129,6 +130,74 @@ mod probes {
                 "Of those with an address, frames that the map took no element for.",
             )
             .doc("peer_totals.refused_bytes", "Their bytes.");
+        builder
+    }
+
+    fn tcp_retransmits() -> Builder {
+        let mut builder = probe("tcp_retransmits");
+        builder
+            .derive("atlas_health", ACCUMULATE)
+            .doc("tcp_state", "The state of a connection, by the kernel's numbers.")
+            .doc(
+                "tcp_flow",
+                "A connection, seen from the end that sends again. An IPv6 socket that talks IPv4 \
+                 is one of IPv4.",
+            )
+            .doc(
+                "tcp_flow.laddr",
+                "The address of this end, in network order; an IPv4 address in the first 4 bytes.",
+            )
+            .doc("tcp_flow.raddr", "The address of the other end.")
+            .doc("tcp_flow.lport", "The port of this end.")
+            .doc("tcp_flow.rport", "The port of the other end.")
+            .doc("tcp_flow.family", "4 or 6.")
+            .doc(
+                "tcp_flow.netns",
+                "The network namespace: the inode number of `/proc/PID/ns/net`. 0 where the \
+                 kernel has no namespaces.",
+            )
+            .doc("tcp_retransmit_event", "A record: what was sent again.")
+            .doc(
+                "tcp_retransmit_event.time_ns",
+                "When, in nanoseconds since boot (`CLOCK_BOOTTIME`).",
+            )
+            .doc("tcp_retransmit_event.flow", "The connection.")
+            .doc(
+                "tcp_retransmit_event.state",
+                "Its state: `TCP_SYN_SENT` for a SYN, `TCP_NEW_SYN_RECV` for a SYN-ACK.",
+            )
+            .doc("tcp_retransmit_event.segs", "Segments, as `TcpRetransSegs` counts them.")
+            .doc(
+                "tcp_retransmit_event.loss_probe",
+                "1 where it was sent to find out whether it had been lost (a tail loss probe).",
+            )
+            .doc("tcp_retransmit_event.bytes", "Bytes of payload.")
+            .doc("tcp_retransmit_event.seq", "The first sequence number, as it is on the wire.")
+            .doc(
+                "tcp_retransmit_event.err",
+                "0; or why it was not sent: a negative error number, or 1 where the queue of the \
+                 interface dropped it.",
+            )
+            .doc(
+                "tcp_retransmit_event.pid",
+                "The process inside whose system call it was sent, as the initial PID namespace \
+                 numbers it; 0 where it was in none, as mostly.",
+            )
+            .doc(
+                "tcp_retransmit_event.uid",
+                "The user whose socket it is, as the initial user namespace numbers it.",
+            )
+            .doc("tcp_flow_stat", "What a connection sent again.")
+            .doc("tcp_flow_stat.retransmits", "How often.")
+            .doc("tcp_flow_stat.segs", "Segments, as `TcpRetransSegs` counts them.")
+            .doc("tcp_flow_stat.bytes", "Bytes of payload.")
+            .doc("tcp_flow_stat.loss_probes", "How many of them were tail loss probes.")
+            .doc("tcp_flow_stat.failed", "Attempts that failed; not in the above.")
+            .doc(
+                "tcp_flow_stat.first_ns",
+                "The first, in nanoseconds since boot (`CLOCK_BOOTTIME`).",
+            )
+            .doc("tcp_flow_stat.last_ns", "The last.");
         builder
     }
 }

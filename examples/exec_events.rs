@@ -12,9 +12,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
-use bpf_atlas::probes::{AttachKind, Exec, ExecEvents};
-use clap::{Parser, ValueEnum};
-use common::{Clock, Common, Loss, Output, Wake, object, printable};
+use bpf_atlas::probes::{Exec, ExecEvents};
+use clap::Parser;
+use common::{Clock, Common, Kind, Loss, Output, Wake, object, printable, ring_size};
 use jiff::Timestamp;
 use nix::unistd::User;
 use serde_json::{Value, json};
@@ -80,32 +80,6 @@ struct Args {
     /// Attach this way only: tp_btf, raw_tp or tracepoint
     #[arg(long, value_name = "KIND", hide_possible_values = true)]
     attach: Option<Kind>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Kind {
-    #[value(name = "tp_btf")]
-    TpBtf,
-    #[value(name = "raw_tp")]
-    RawTp,
-    Tracepoint,
-}
-
-impl From<Kind> for AttachKind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::TpBtf => Self::TpBtf,
-            Kind::RawTp => Self::RawTracepoint,
-            Kind::Tracepoint => Self::Tracepoint,
-        }
-    }
-}
-
-fn ring_size(text: &str) -> Result<u32, String> {
-    match text.parse::<u32>() {
-        Ok(size) if size.is_power_of_two() && size >= 4096 => Ok(size),
-        _ => Err("it is a power of two, 4096 or more".into()),
-    }
 }
 
 fn user(text: &str) -> Result<u32, String> {

@@ -11,10 +11,10 @@ use std::process::ExitCode;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use bpf_atlas::probes::{Health, Packets, Protocol, Traffic, XdpMode};
+use bpf_atlas::probes::{Health, Packets, Protocol, Traffic};
 use bpf_atlas::{Accumulate, PerCpu};
 use clap::{Parser, ValueEnum};
-use common::{Clock, Column, Common, Frame, Loss, Output, Table, footer, object, printable};
+use common::{Clock, Column, Common, Frame, Loss, Mode, Output, Table, footer, object, printable};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -38,7 +38,7 @@ struct Args {
     #[arg(short, long, value_name = "MODE", default_value = "auto")]
     mode: Mode,
 
-    /// Packets a second on each CPU as well
+    /// Counts per CPU as well
     #[arg(short = 'c', long)]
     per_cpu: bool,
 
@@ -48,29 +48,12 @@ struct Args {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Mode {
-    Auto,
-    Native,
-    Generic,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
 enum Sort {
     // By their rates.
     Packets,
     Bytes,
     Total,
     Protocol,
-}
-
-impl From<Mode> for XdpMode {
-    fn from(mode: Mode) -> Self {
-        match mode {
-            Mode::Auto => Self::Auto,
-            Mode::Native => Self::Native,
-            Mode::Generic => Self::Generic,
-        }
-    }
 }
 
 fn main() -> ExitCode {

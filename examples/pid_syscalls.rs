@@ -11,10 +11,10 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use bpf_atlas::probes::{AttachKind, Comm, PidSyscalls, SyscallCount, Task};
+use bpf_atlas::probes::{Comm, PidSyscalls, SyscallCount, Task};
 use bpf_atlas::{PerCpuArray, PerCpuHash, Rates};
 use clap::{Parser, ValueEnum};
-use common::{Clock, Column, Common, Frame, Loss, Output, Table, footer, object, printable};
+use common::{Clock, Column, Common, Frame, Kind, Loss, Output, Table, footer, object, printable};
 use jiff::Timestamp;
 use nix::time::{ClockId, clock_gettime};
 use serde_json::json;
@@ -72,25 +72,6 @@ enum Sort {
     // By name.
     #[value(alias = "name")]
     Comm,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Kind {
-    #[value(name = "tp_btf")]
-    TpBtf,
-    #[value(name = "raw_tp")]
-    RawTp,
-    Tracepoint,
-}
-
-impl From<Kind> for AttachKind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::TpBtf => Self::TpBtf,
-            Kind::RawTp => Self::RawTracepoint,
-            Kind::Tracepoint => Self::Tracepoint,
-        }
-    }
 }
 
 fn main() -> ExitCode {

@@ -7,11 +7,13 @@ mod common;
 use std::cmp::Reverse;
 use std::error::Error;
 use std::process::ExitCode;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
-use bpf_atlas::probes::{Recent, RecentIps, Sender, XdpMode};
+use bpf_atlas::probes::{Recent, RecentIps, Sender};
 use clap::{Parser, ValueEnum};
-use common::{Clock, Column, Common, Frame, Loss, Output, Table, footer, object, printable};
+use common::{
+    Clock, Column, Common, Frame, Loss, Mode, Output, Table, age, footer, object, printable,
+};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -47,29 +49,12 @@ struct Args {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Mode {
-    Auto,
-    Native,
-    Generic,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
 enum Sort {
     Last,
     First,
     Packets,
     Bytes,
     Address,
-}
-
-impl From<Mode> for XdpMode {
-    fn from(mode: Mode) -> Self {
-        match mode {
-            Mode::Auto => Self::Auto,
-            Mode::Native => Self::Native,
-            Mode::Generic => Self::Generic,
-        }
-    }
 }
 
 fn main() -> ExitCode {
@@ -155,18 +140,6 @@ fn table(senders: &[Sender]) -> Table {
         );
     }
     table
-}
-
-/// How long ago, in two units.
-fn age(now: SystemTime, then: SystemTime) -> String {
-    let age = now.duration_since(then).unwrap_or(Duration::ZERO);
-    let seconds = age.as_secs();
-    match seconds {
-        0..60 => format!("{:.1}s", age.as_secs_f64()),
-        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
-        3600..86400 => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
-        _ => format!("{}d{:02}h", seconds / 86400, seconds / 3600 % 24),
-    }
 }
 
 fn json_of(sender: &Sender, at: Timestamp) -> Result<String, Box<dyn Error>> {

@@ -156,6 +156,76 @@ struct linux_binprm {
 	const char *filename;
 };
 
+/* TCP sockets. A request_sock is a connection that a listener has not accepted yet. */
+
+struct in6_addr {
+	union {
+		u8 u6_addr8[16];
+		__be32 u6_addr32[4];
+	} in6_u;
+};
+
+struct ns_common {
+	unsigned int inum;
+};
+
+struct net {
+	struct ns_common ns;
+};
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
+struct sock_common {
+	__be32 skc_daddr;
+	__be32 skc_rcv_saddr;
+	__be16 skc_dport;
+	u16 skc_num;
+	unsigned short skc_family;
+	volatile unsigned char skc_state;
+	possible_net_t skc_net;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
+};
+
+typedef struct {
+	int owned;
+} socket_lock_t;
+
+typedef struct {
+	u32 val;
+} kuid_t;
+
+struct sock {
+	struct sock_common __sk_common;
+	socket_lock_t sk_lock;
+	kuid_t sk_uid;
+};
+
+struct inet_connection_sock {
+	u8 icsk_ca_state : 5;
+	u8 icsk_pending;
+};
+
+struct request_sock {
+	struct sock_common __req_common;
+};
+
+struct tcp_request_sock {
+	u32 snt_isn;
+};
+
+struct sk_buff {
+	unsigned int len;
+	char cb[48];
+};
+
+struct tcp_skb_cb {
+	u32 seq;
+	u16 tcp_gso_segs;
+};
+
 /* Registers: the argument registers that <bpf/bpf_tracing.h> names, and the system call's number */
 
 #if defined(__TARGET_ARCH_x86)
@@ -242,6 +312,26 @@ struct trace_event_raw_task_rename {
 	struct trace_entry ent;
 	pid_t pid;
 	char newcomm[16];
+};
+
+/* Since Linux 6.17; before, a record of the class below. */
+struct trace_event_raw_tcp_retransmit_skb {
+	struct trace_entry ent;
+	const void *skbaddr;
+	const void *skaddr;
+	int err;
+};
+
+struct trace_event_raw_tcp_event_sk_skb {
+	struct trace_entry ent;
+	const void *skbaddr;
+	const void *skaddr;
+};
+
+struct trace_event_raw_tcp_retransmit_synack {
+	struct trace_entry ent;
+	const void *skaddr;
+	const void *req;
 };
 
 #pragma clang attribute pop

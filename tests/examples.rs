@@ -4,9 +4,13 @@
 
 #[path = "support/example.rs"]
 mod example;
+#[path = "support/net.rs"]
+mod net;
 #[path = "support/programs.rs"]
 mod programs;
 mod support;
+#[path = "support/tcp.rs"]
+mod tcp;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,9 +21,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use example::{Example, Stir, objects};
+use net::RIGHT_IP;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use support::skipped;
+use tcp::Strangers;
 
 /// All of them. A new example takes a row.
 const EXAMPLES: &[Example] = &[
@@ -27,7 +33,20 @@ const EXAMPLES: &[Example] = &[
     Example { name: "packets", args: &["lo"], links: 1, stir: Stir::Datagrams, shows: "protocol" },
     Example { name: "exec_events", args: &[], links: 1, stir: Stir::Execs, shows: "exec" },
     Example { name: "recent_ips", args: &["lo"], links: 1, stir: Stir::Datagrams, shows: "sender" },
+    Example { name: "tcp_retransmits", args: &[], links: 2, stir: SYN_ACKS, shows: "retransmit" },
+    Example { name: "tcp_retransmits", args: &["-c"], links: 2, stir: SYN_ACKS, shows: "flow" },
 ];
+
+/// SYN-ACKs that a namespace of the test's own sends again.
+const SYN_ACKS: Stir = Stir::Own(|| {
+    let strangers = Strangers::new(RIGHT_IP);
+    Box::new(move || strangers.ask(4000, 1))
+});
+
+/// Shows what happens line by line, not in a table.
+fn is_stream(example: &Example) -> bool {
+    ["exec", "retransmit"].contains(&example.shows)
+}
 
 fn stdout(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).unwrap()
@@ -249,8 +268,7 @@ fn escapes(text: &str) -> BTreeSet<char> {
 fn tables_are_live_on_a_terminal_only_and_colour_respects_no_color() {
     const UP: char = 'A';
     const COLOUR: char = 'm';
-    // What happens, exec_events shows line by line.
-    for example in EXAMPLES.iter().filter(|example| example.name != "exec_events") {
+    for example in EXAMPLES.iter().filter(|example| !is_stream(example)) {
         let more = ["-i", "200ms", "-d", "900ms"];
         let Some(colourful) = on_a_terminal(example, &more, true) else {
             return skipped(

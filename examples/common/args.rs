@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
+use bpf_atlas::probes::{AttachKind, XdpMode};
+use clap::ValueEnum;
+
 /// Flatten it into an example's own: `#[command(flatten)] common: Common`. An
 /// example that sorts adds `-s/--sort`, one that filters by process
 /// `-p/--pid`, and no other meaning is given to the letters i, d, n, s and p.
+/// So it is with `-x` (failures) and `-c` (counts per something: `--per-cpu`,
+/// `--per-flow`).
 #[derive(Clone, Debug, clap::Args)]
 pub struct Common {
     /// Time between two prints, as in 500ms, 2s, 1m
@@ -51,5 +56,51 @@ fn duration(text: &str) -> Result<Duration, String> {
         Ok(time) if time >= Duration::from_millis(1) => Ok(time),
         Ok(_) => Err("it is at least 1ms".into()),
         Err(_) => Err(wrong()),
+    }
+}
+
+/// `--attach`: how a probe of tracepoints is attached.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Kind {
+    #[value(name = "tp_btf")]
+    TpBtf,
+    #[value(name = "raw_tp")]
+    RawTp,
+    Tracepoint,
+}
+
+impl From<Kind> for AttachKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::TpBtf => Self::TpBtf,
+            Kind::RawTp => Self::RawTracepoint,
+            Kind::Tracepoint => Self::Tracepoint,
+        }
+    }
+}
+
+/// `-m/--mode`: where a probe of packets runs.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Mode {
+    Auto,
+    Native,
+    Generic,
+}
+
+impl From<Mode> for XdpMode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Auto => Self::Auto,
+            Mode::Native => Self::Native,
+            Mode::Generic => Self::Generic,
+        }
+    }
+}
+
+/// `--ring-size`.
+pub fn ring_size(text: &str) -> Result<u32, String> {
+    match text.parse::<u32>() {
+        Ok(size) if size.is_power_of_two() && size >= 4096 => Ok(size),
+        _ => Err("it is a power of two, 4096 or more".into()),
     }
 }

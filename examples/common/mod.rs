@@ -17,11 +17,11 @@ use std::time::Duration;
 
 use bpf_atlas::probes::{Health, ProbeError};
 
-pub use args::Common;
+pub use args::{Common, Kind, Mode, ring_size};
 pub use clock::{Clock, Wake};
 pub use json::object;
 pub use loss::Loss;
-pub use output::{Frame, Output, time_of_day};
+pub use output::{Frame, Output, age, time_of_day};
 pub use table::{Align, Column, Table, printable};
 
 /// Runs an example. A failure is a sentence on stderr and exit code 1; clap

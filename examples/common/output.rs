@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
@@ -147,6 +148,18 @@ impl Output {
 fn terminal_size() -> Option<(usize, usize)> {
     let (width, height) = terminal_size::terminal_size()?;
     Some((width.0.into(), height.0.into()))
+}
+
+/// How long ago, in two units.
+pub fn age(now: SystemTime, then: SystemTime) -> String {
+    let age = now.duration_since(then).unwrap_or(Duration::ZERO);
+    let seconds = age.as_secs();
+    match seconds {
+        0..60 => format!("{:.1}s", age.as_secs_f64()),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        3600..86400 => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{}d{:02}h", seconds / 86400, seconds / 3600 % 24),
+    }
 }
 
 /// The time of day for a title, to the second.

@@ -22,20 +22,11 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_endian.h>
 #include "bpf_atlas.h"
+#include "frame.h"
 
-#define ETH_HEADER	14
-#define VLAN_TAG	4
-#define VLAN_TAGS	2
 #define IPV4_HEADER	20
 #define IPV6_HEADER	40
 #define IPV6_EXTENSIONS 8
-
-enum ethertype {
-	ETHERTYPE_IPV4 = 0x0800,
-	ETHERTYPE_8021Q = 0x8100,
-	ETHERTYPE_IPV6 = 0x86dd,
-	ETHERTYPE_8021AD = 0x88a8,
-};
 
 enum extension {
 	EXT_HOP_BY_HOP = 0,
@@ -67,27 +58,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct traffic);
 } protocols SEC(".maps");
-
-/* A frame and how far it has been read. `frags` is a constant of each program. */
-struct frame {
-	struct xdp_md *ctx;
-	__u32 len;
-	__u32 at;
-	bool frags;
-};
-
-/* `len` bytes, a constant, at `f->at + skip`; false where the frame ends first. */
-static __always_inline bool peek(const struct frame *f, __u32 skip, void *to, __u32 len)
-{
-	void *from = (void *)(long)f->ctx->data + f->at + skip;
-
-	if (from + len <= (void *)(long)f->ctx->data_end) {
-		__builtin_memcpy(to, from, len);
-		return true;
-	}
-	/* A driver may leave a header to the second buffer. */
-	return f->frags && !bpf_xdp_load_bytes(f->ctx, f->at + skip, to, len);
-}
 
 static __always_inline __u32 ipv4_slot(struct frame *f)
 {
@@ -156,26 +126,13 @@ static __always_inline __u32 slot_of(struct frame *f)
 {
 	__be16 type;
 
-	if (!peek(f, ETH_HEADER - sizeof(type), &type, sizeof(type)))
+	if (!open_frame(f, &type))
 		return SLOT_MALFORMED;
-	f->at = ETH_HEADER;
-	for (int i = 0; i < VLAN_TAGS; i++) {
-		if (type != bpf_htons(ETHERTYPE_8021Q) && type != bpf_htons(ETHERTYPE_8021AD))
-			break;
-		if (!peek(f, VLAN_TAG - sizeof(type), &type, sizeof(type)))
-			return SLOT_MALFORMED;
-		f->at += VLAN_TAG;
-	}
-	switch (type) {
-	case bpf_htons(ETHERTYPE_IPV4):
+	if (type == bpf_htons(ETHERTYPE_IPV4))
 		return ipv4_slot(f);
-	case bpf_htons(ETHERTYPE_IPV6):
+	if (type == bpf_htons(ETHERTYPE_IPV6))
 		return ipv6_slot(f);
-	case bpf_htons(ETHERTYPE_8021Q):
-	case bpf_htons(ETHERTYPE_8021AD):
-		return SLOT_MALFORMED;
-	}
-	return SLOT_OTHER;
+	return is_vlan(type) ? SLOT_MALFORMED : SLOT_OTHER;
 }
 
 static __always_inline int on_frame(struct xdp_md *ctx, __u32 len, bool frags)

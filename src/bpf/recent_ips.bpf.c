@@ -16,21 +16,12 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_endian.h>
 #include "bpf_atlas.h"
+#include "frame.h"
 
-#define ETH_HEADER  14
-#define VLAN_TAG    4
-#define VLAN_TAGS   2
 #define IPV4_HEADER 20
 #define IPV4_SOURCE 12
 #define IPV6_HEADER 40
 #define IPV6_SOURCE 8
-
-enum ethertype {
-	ETHERTYPE_IPV4 = 0x0800,
-	ETHERTYPE_8021Q = 0x8100,
-	ETHERTYPE_IPV6 = 0x86dd,
-	ETHERTYPE_8021AD = 0x88a8,
-};
 
 struct peer {
 	__u32 family;  /* 4 or 6 */
@@ -71,48 +62,26 @@ struct {
 /* Why `peers` refused. */
 ATLAS_HEALTH(health);
 
-/* `len` bytes, a constant, at `at`; false where the frame ends first. */
-static __always_inline bool peek(struct xdp_md *ctx, __u32 at, void *to, __u32 len, bool frags)
-{
-	void *from = (void *)(long)ctx->data + at;
-
-	if (from + len <= (void *)(long)ctx->data_end) {
-		__builtin_memcpy(to, from, len);
-		return true;
-	}
-	/* A driver may leave a header to the second buffer. */
-	return frags && !bpf_xdp_load_bytes(ctx, at, to, len);
-}
-
 /* The source address; false where the frame has none, or not all of its IP header. */
-static __always_inline bool source_of(struct xdp_md *ctx, __u32 len, bool frags, struct peer *peer)
+static __always_inline bool source_of(struct frame *f, struct peer *peer)
 {
-	__u32 at = ETH_HEADER;
 	__u8 version;
 	__be16 type;
 
-	if (!peek(ctx, at - sizeof(type), &type, sizeof(type), frags))
-		return false;
-	for (int i = 0; i < VLAN_TAGS; i++) {
-		if (type != bpf_htons(ETHERTYPE_8021Q) && type != bpf_htons(ETHERTYPE_8021AD))
-			break;
-		at += VLAN_TAG;
-		if (!peek(ctx, at - sizeof(type), &type, sizeof(type), frags))
-			return false;
-	}
-	if (!peek(ctx, at, &version, 1, frags))
+	if (!open_frame(f, &type) || !peek(f, 0, &version, 1))
 		return false;
 	version >>= 4;
 	peer->family = version;
-	if (type == bpf_htons(ETHERTYPE_IPV4) && version == 4 && at + IPV4_HEADER <= len)
-		return peek(ctx, at + IPV4_SOURCE, peer->addr, 4, frags);
-	if (type == bpf_htons(ETHERTYPE_IPV6) && version == 6 && at + IPV6_HEADER <= len)
-		return peek(ctx, at + IPV6_SOURCE, peer->addr, 16, frags);
+	if (type == bpf_htons(ETHERTYPE_IPV4) && version == 4 && f->at + IPV4_HEADER <= f->len)
+		return peek(f, IPV4_SOURCE, peer->addr, 4);
+	if (type == bpf_htons(ETHERTYPE_IPV6) && version == 6 && f->at + IPV6_HEADER <= f->len)
+		return peek(f, IPV6_SOURCE, peer->addr, 16);
 	return false;
 }
 
 static __always_inline int on_frame(struct xdp_md *ctx, __u32 len, bool frags)
 {
+	struct frame frame = { .ctx = ctx, .len = len, .frags = frags };
 	struct peer peer = {};
 	struct peer_stat init = {}, *stat;
 	struct peer_totals *total;
@@ -121,7 +90,7 @@ static __always_inline int on_frame(struct xdp_md *ctx, __u32 len, bool frags)
 	total = bpf_map_lookup_elem(&totals, &zero);
 	if (!total)
 		return XDP_PASS;
-	if (!source_of(ctx, len, frags, &peer)) {
+	if (!source_of(&frame, &peer)) {
 		__sync_fetch_and_add(&total->other_packets, 1);
 		__sync_fetch_and_add(&total->other_bytes, len);
 		return XDP_PASS;

@@ -55,6 +55,25 @@ fn tracefs() -> Result<(), ProbeError> {
     Err(ProbeError::Unsupported { what: "a classic tracepoint".into(), needs })
 }
 
+/// Refuses a size that no ring can have.
+pub(super) fn check_ring_size(probe: &'static str, bytes: u32) -> Result<(), ProbeError> {
+    let page = page_size();
+    if bytes.is_power_of_two() && bytes >= page {
+        return Ok(());
+    }
+    let what = format!(
+        "ring_size is {bytes}; a ring's size is a power of two and a multiple of the page of {page} \
+         bytes"
+    );
+    Err(ProbeError::InvalidOption { probe, what })
+}
+
+/// The least size of a ring.
+pub(super) fn page_size() -> u32 {
+    let size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE);
+    size.ok().flatten().and_then(|size| u32::try_from(size).ok()).unwrap_or(4096)
+}
+
 /// Descriptors of programs, to ask what the kernel skipped.
 #[derive(Debug, Default)]
 pub(super) struct Programs(Vec<OwnedFd>);

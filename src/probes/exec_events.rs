@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use super::attach::{Programs, first_that_works, require};
+use super::attach::{Programs, check_ring_size, first_that_works, require};
 use super::clock::BootClock;
 use super::{AttachKind, Exec, Health, ProbeError};
 use crate::RingBuf;
@@ -160,14 +160,7 @@ impl ExecEventsBuilder {
                 self.args_limit
             ));
         }
-        let page = page_size();
-        if !self.ring_size.is_power_of_two() || self.ring_size < page {
-            return refuse(format!(
-                "ring_size is {}; a ring's size is a power of two and a multiple of the page of \
-                 {page} bytes",
-                self.ring_size
-            ));
-        }
+        check_ring_size(NAME, self.ring_size)?;
         if matches!(self.kind, Some(AttachKind::XdpNative | AttachKind::XdpGeneric)) {
             return refuse("it attaches as tp_btf, raw_tp or tracepoint".into());
         }
@@ -207,11 +200,6 @@ impl ExecEventsBuilder {
         let ring = maps.events.with_tail();
         Ok(ExecEvents { ring, programs, kind, failed_kind, _attached: object })
     }
-}
-
-fn page_size() -> u32 {
-    let size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE);
-    size.ok().flatten().and_then(|size| u32::try_from(size).ok()).unwrap_or(4096)
 }
 
 impl ExecEvents {

@@ -7,6 +7,7 @@
 //! | [`Packets`] | what an interface receives, by protocol | XDP, native or generic | `CAP_BPF`, `CAP_PERFMON`, `CAP_NET_ADMIN` |
 //! | [`ExecEvents`] | every exec, with file and arguments | tp_btf, raw_tp or tracepoint | `CAP_BPF`, `CAP_PERFMON` |
 //! | [`RecentIps`] | who sent to an interface of late | XDP, native or generic | `CAP_BPF`, `CAP_PERFMON`, `CAP_NET_ADMIN` |
+//! | [`TcpRetransmits`] | TCP segments that are sent again, one by one or by connection | tp_btf, raw_tp or tracepoint | `CAP_BPF`, `CAP_PERFMON` |
 //!
 //! All of them work alike:
 //! ```no_run
@@ -39,7 +40,9 @@ mod health;
 mod packets;
 mod pid_syscalls;
 mod recent_ips;
+mod retransmit;
 mod syscall_names;
+mod tcp_retransmits;
 mod xdp;
 
 use std::fmt;
@@ -55,6 +58,11 @@ pub use pid_syscalls::{
 };
 pub use recent_ips::{
     Peer, PeerStat, PeerTotals, Recent, RecentIps, RecentIpsBuilder, RecentIpsMaps, Sender,
+};
+pub use retransmit::Retransmit;
+pub use tcp_retransmits::{
+    RetransmitSummary, Retransmitted, TcpFlow, TcpFlowStat, TcpRetransmitEvent, TcpRetransmits,
+    TcpRetransmitsBuilder, TcpRetransmitsPerFlow, TcpState,
 };
 pub use xdp::{Interface, XdpLink, XdpMode};
 
@@ -98,3 +106,5 @@ const _: () = is_free::<PidSyscalls>();
 const _: () = is_free::<Packets>();
 const _: () = is_free::<ExecEvents>();
 const _: () = is_free::<RecentIps>();
+const _: () = is_free::<TcpRetransmits>();
+const _: () = is_free::<TcpRetransmitsPerFlow>();

@@ -36,7 +36,7 @@ pub struct Example {
 }
 
 /// What happens while an example runs.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 pub enum Stir {
     /// This process makes system calls.
     Calls,
@@ -44,6 +44,8 @@ pub enum Stir {
     Execs,
     /// Datagrams on `lo` of a network namespace that the example has to itself.
     Datagrams,
+    /// Whatever this makes of the test's own.
+    Own(fn() -> Box<dyn FnMut()>),
 }
 
 /// The file of an example. `cargo test` builds them all, next to the tests.
@@ -65,7 +67,7 @@ impl Example {
     pub fn command_in(&self, runner: &[&str], more: &[&str]) -> Command {
         let file = file(self.name);
         let mut words: Vec<&OsStr> = Vec::new();
-        if self.stir == Stir::Datagrams {
+        if matches!(self.stir, Stir::Datagrams) {
             words.extend(["unshare", "--net", "--"].map(OsStr::new));
         }
         words.extend(runner.iter().map(OsStr::new));
@@ -78,12 +80,16 @@ impl Example {
 
     /// Starts it. On return it is attached, and there is something to show.
     pub fn start(&self, more: &[&str]) -> Running {
+        let example = file(self.name);
         let mut command = self.command(more);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start");
         let pid = child.id();
         let mut running = Running { child, links: BTreeSet::new(), stirring: None };
         await_for("an example to attach", || {
-            running.links = links_of(pid);
+            // Until it is executed, a child has the descriptors of this process.
+            let executed =
+                fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == example);
+            running.links = if executed { links_of(pid) } else { BTreeSet::new() };
             assert!(running.child.try_wait().unwrap().is_none(), "{} has ended", self.name);
             running.links.len() >= self.links
         });
@@ -227,6 +233,7 @@ fn stirrer(stir: Stir, pid: u32) -> Box<dyn FnMut()> {
         Stir::Execs => Box::new(|| {
             Command::new("true").status().expect("run `true`");
         }),
+        Stir::Own(make) => make(),
         Stir::Datagrams => {
             let Ok(space) = fs::File::open(format!("/proc/{pid}/ns/net")) else {
                 // It has ended already.

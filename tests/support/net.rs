@@ -7,8 +7,9 @@
 #![allow(dead_code, reason = "no test binary uses everything")]
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,6 +22,8 @@ pub const LEFT: &str = "left";
 pub const RIGHT: &str = "right";
 pub const LEFT_IP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 pub const RIGHT_IP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+pub const LEFT_IP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+pub const RIGHT_IP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
 const LEFT_MAC: &str = "02:00:00:00:00:01";
 const RIGHT_MAC: &str = "02:00:00:00:00:02";
 
@@ -38,7 +41,7 @@ impl Net {
     pub fn with_mtu(mtu: u32) -> Self {
         let net = Self { left: namespace(), right: namespace() };
         // `ip` finds the other namespace by this process's descriptor.
-        let right = format!("/proc/{}/fd/{}", std::process::id(), net.right.as_raw_fd());
+        let [_, right] = net.files();
         net.left(|| {
             ip(&format!(
                 "link add {LEFT} mtu {mtu} address {LEFT_MAC} type veth \
@@ -58,6 +61,44 @@ impl Net {
             ip(&format!("link set {LEFT} up"));
         });
         net
+    }
+
+    /// The same with IPv6, at [`LEFT_IP6`] and [`RIGHT_IP6`]. The kernel itself
+    /// then sends a little: it joins multicast groups, and asks for a router.
+    pub fn with_ipv6() -> Self {
+        let net = Self::new();
+        let side = |interface, own, peer, mac| {
+            fs::write(format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"), "0")
+                .expect("a kernel with IPv6");
+            ip(&format!("address add {own}/64 dev {interface} nodad"));
+            ip(&format!("neighbour add {peer} lladdr {mac} dev {interface} nud permanent"));
+        };
+        net.left(|| side(LEFT, LEFT_IP6, RIGHT_IP6, RIGHT_MAC));
+        net.right(|| side(RIGHT, RIGHT_IP6, LEFT_IP6, LEFT_MAC));
+        net
+    }
+
+    /// Somebody behind `left`: `right` sends there what it has for `address`,
+    /// and nobody answers.
+    pub fn add_behind_left(&self, address: impl Into<IpAddr>) {
+        let address = address.into();
+        self.right(|| {
+            ip(&format!("neighbour add {address} lladdr {LEFT_MAC} dev {RIGHT} nud permanent"));
+        });
+    }
+
+    /// Where others find the two namespaces, `left` first.
+    pub fn files(&self) -> [String; 2] {
+        [&self.left, &self.right]
+            .map(|file| format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()))
+    }
+
+    /// The inode numbers of the two namespaces, `left` first.
+    pub fn inodes(&self) -> [u32; 2] {
+        [&self.left, &self.right].map(|namespace| {
+            let inode = namespace.metadata().expect("ask a file of our own").ino();
+            inode.try_into().expect("the kernel numbers namespaces with 32 bits")
+        })
     }
 
     /// Runs `f` on a thread in the namespace of `left`.
