@@ -9,13 +9,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use futures_core::Stream;
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Sleep, sleep};
 
 use super::pace::Look;
 use super::{Event, Record, RingBuf};
 use crate::error::{Error, Op, Result};
+use crate::sys::async_fd;
 use crate::sys::commands::Errno;
 
 /// A ring whose events are awaited. Feature `tokio`.
@@ -55,7 +55,7 @@ impl<E: Event> AsyncRingBuf<E> {
     pub fn new(ring: RingBuf<E>) -> io::Result<Self> {
         let fd = ring.as_fd().try_clone_to_owned()?;
         Ok(Self {
-            fd: AsyncFd::with_interest(fd, Interest::READABLE)?,
+            fd: async_fd::readable(fd)?,
             timer: Box::pin(sleep(std::time::Duration::ZERO)),
             ring,
         })

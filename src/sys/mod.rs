@@ -7,6 +7,8 @@
 
 #![allow(unsafe_code)]
 
+#[cfg(feature = "tokio")]
+pub(crate) mod async_fd;
 pub(crate) mod atomic;
 pub(crate) mod bpf;
 pub(crate) mod btf;
