@@ -190,7 +190,7 @@ static __always_inline int __atlas_count(void *map, const void *key, __u64 n, vo
 struct atlas_ring_loss {
 	__u64 submitted; /* records handed over, those still unread among them */
 	__u64 lost;	 /* records that the ring refused */
-	__u64 busy;	 /* of these, those it had room for: inside another's reservation */
+	__u64 busy;	 /* of these, those with room right after: inside another's reservation */
 };
 
 /* Word 0 of `name_wake`: what the reader wants. Word 1: for ATLAS_WAKE_MARK, how many bytes. */

@@ -20,9 +20,9 @@ check_c() {
 scripts/deps.sh build lint || exit
 check 'cargo fmt' cargo fmt --all --check
 check 'clang-format' check_c
-check 'cargo clippy' cargo clippy --workspace --all-targets -- -D warnings
+check 'cargo clippy' cargo clippy --workspace --all-targets --all-features -- -D warnings
 check 'cargo clippy, library alone' cargo clippy --package bpf-atlas --no-default-features -- -D warnings
-check 'cargo doc' env RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
+check 'cargo doc' env RUSTDOCFLAGS='-D warnings' cargo doc --workspace --all-features --no-deps
 
 if [ ${#failed[@]} -gt 0 ]; then
     printf -v names '%s; ' "${failed[@]}"

@@ -14,11 +14,11 @@ scripts/lint.sh || outcome=1
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 run() {
-    cargo --color never test --workspace --no-fail-fast "$@" 2>&1 | tee -a "$log" || outcome=1
+    cargo --color never test --workspace --all-features --no-fail-fast "$@" 2>&1 | tee -a "$log" || outcome=1
 }
 say '== cargo test'
 # The tests of the examples run their binaries.
-cargo build --examples || outcome=1
+cargo build --all-features --examples || outcome=1
 run --tests -- --show-output
 # Documentation measures nothing, so it need not run one by one.
 RUST_TEST_THREADS=$(nproc) run --doc

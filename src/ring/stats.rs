@@ -12,7 +12,8 @@ pub struct RingTotals {
     /// Records that the ring refused.
     pub lost: u64,
     /// Of these, the ones that were refused although there was room: the
-    /// program had interrupted another one inside a reservation.
+    /// program had interrupted another one inside a reservation. Told by a look right
+    /// after, so a reader that makes room just then makes a full ring look busy.
     pub busy: u64,
 }
 
@@ -45,7 +46,7 @@ pub struct RingStats {
     /// Lost in the kernel: the ring was full.
     pub lost_full: u64,
     /// Lost in the kernel although there was room: a program that interrupted
-    /// another one inside a reservation is refused.
+    /// another one inside a reservation is refused. See [`RingTotals::busy`].
     pub lost_busy: u64,
     /// Passed over by this reader: of the wrong size, or of no known kind. Each
     /// was an error when it came.
