@@ -1,10 +1,15 @@
 //! Compiles the kernel half: each `src/bpf/<probe>.bpf.c` becomes
 //! `$OUT_DIR/<probe>.rs`, with a Rust type for everything that its maps hold.
-//! Does nothing without the feature `probes`.
+//! Does nothing without the features `probes` and `gather`.
 
 fn main() {
     // Some path must be named, or every change in the package reruns this script.
     println!("cargo::rerun-if-changed=build.rs");
+    #[cfg(feature = "gather")]
+    bpf_atlas_build::Builder::new("src/bpf/gather.bpf.c")
+        .skeleton(false)
+        .export("struct gather_args")
+        .build_or_exit();
     #[cfg(feature = "probes")]
     probes::build();
 }

@@ -12,7 +12,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Instant;
 
-use bpf_atlas::{Hash, PerCpu, PerCpuHash};
+use bpf_atlas::{Gatherable, Gatherer, Hash, PerCpu, PerCpuHash};
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
 type Error = Box<dyn std::error::Error>;
@@ -99,6 +99,8 @@ fn hash(entries: u32, rounds: usize) -> Result<bool, Error> {
     let expected = (0..u64::from(entries)).map(|key| key * 3).sum();
     let handle = MapHandle::from_map_id(map.info().id)?;
     let mut c = BatchLoop::new(map.as_fd(), 1);
+    let mut gatherer = Gatherer::sampling(&map);
+    println!("<!-- gather: {} -->", gatherer.mode());
     let mut variants = [
         Variant { name: "C batch loop", sum: Box::new(|| c.sum()) },
         Variant { name: "sum", sum: Box::new(|| Ok(map.sum()?)) },
@@ -120,6 +122,7 @@ fn hash(entries: u32, rounds: usize) -> Result<bool, Error> {
                 Ok(sum)
             }),
         },
+        Variant { name: "gather", sum: Box::new(|| gathered(&mut gatherer)) },
         Variant { name: "libbpf-rs keys + lookup", sum: Box::new(|| libbpf_rs_sum(&handle)) },
     ];
     run("Hash", entries, rounds, expected, &mut variants)
@@ -132,6 +135,7 @@ fn per_cpu_hash(entries: u32, rounds: usize) -> Result<bool, Error> {
     let expected = (0..u64::from(entries)).map(|key| key * cpus).sum();
     let handle = MapHandle::from_map_id(map.info().id)?;
     let mut c = BatchLoop::new(map.as_fd(), cpus as usize);
+    let mut gatherer = Gatherer::sampling(&map);
     let mut variants = [
         Variant { name: "C batch loop", sum: Box::new(|| c.sum()) },
         Variant { name: "sum", sum: Box::new(|| Ok(map.sum()?)) },
@@ -153,12 +157,20 @@ fn per_cpu_hash(entries: u32, rounds: usize) -> Result<bool, Error> {
                 Ok(sum)
             }),
         },
+        Variant { name: "gather", sum: Box::new(|| gathered(&mut gatherer)) },
         Variant {
             name: "libbpf-rs keys + lookup",
             sum: Box::new(|| libbpf_rs_per_cpu_sum(&handle)),
         },
     ];
     run("PerCpuHash", entries, rounds, expected, &mut variants)
+}
+
+fn gathered<M>(gatherer: &mut Gatherer<M>) -> Result<u64, Error>
+where
+    M: Gatherable<Key = u32, Total = u64>,
+{
+    Ok(gatherer.gather()?.iter().map(|one| one.value).fold(0, u64::wrapping_add))
 }
 
 /// Runs the variants in turn, each round from another one on, and prints a row

@@ -44,6 +44,41 @@ pub trait Accumulate: Pod {
     /// was deleted and made again. Fields that are no totals keep their
     /// present value.
     fn since(self, earlier: Self) -> Option<Self>;
+
+    /// The same as data, for a program that adds up in the kernel.
+    #[doc(hidden)]
+    const RULES: Rules = Rules::Unknown;
+}
+
+/// What `accumulate` does to a type, beside its [`Layout`](crate::Layout). For
+/// derived code.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub enum Rules {
+    /// Something that is not told.
+    Unknown,
+    /// It is an integer and is summed.
+    Sum,
+    /// Each element by itself.
+    Elements(&'static Rules),
+    /// Each field of a struct, in order.
+    Fields(&'static [(FieldRule, &'static Rules)]),
+}
+
+/// What becomes of one field. For derived code.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldRule {
+    /// By the rules of its own type.
+    Accumulate,
+    /// The greatest.
+    Max,
+    /// The least that is set.
+    Min,
+    /// The first that is set.
+    First,
+    /// Padding: whatever.
+    Padding,
 }
 
 /// Adds values up from nothing.
@@ -67,6 +102,8 @@ macro_rules! unsigned {
             fn since(self, earlier: Self) -> Option<Self> {
                 self.checked_sub(earlier)
             }
+
+            const RULES: Rules = Rules::Sum;
         }
     )*};
 }
@@ -84,6 +121,8 @@ macro_rules! signed {
                 // A signed total may fall; only an unsigned one tells re-creation.
                 Some(self.wrapping_sub(earlier))
             }
+
+            const RULES: Rules = Rules::Sum;
         }
     )*};
 }
@@ -92,6 +131,8 @@ unsigned!(u8, u16, u32, u64, u128);
 signed!(i8, i16, i32, i64, i128);
 
 impl<T: Accumulate, const N: usize> Accumulate for [T; N] {
+    const RULES: Rules = Rules::Elements(&T::RULES);
+
     #[inline]
     fn accumulate(&mut self, other: Self) {
         for (sum, value) in self.iter_mut().zip(other) {

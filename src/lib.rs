@@ -51,6 +51,8 @@ mod cursor;
 mod error;
 mod explain;
 mod flags;
+#[cfg(feature = "gather")]
+mod gather;
 mod global;
 mod info;
 mod kind;
@@ -80,6 +82,8 @@ pub use caps::Capability;
 pub use chars::{Bool, CharArray};
 pub use error::{Errno, Error, Op, OpenError, ReadOnlyBecause, Result};
 pub use flags::CreateFlags;
+#[cfg(feature = "gather")]
+pub use gather::{GatherMode, Gatherable, Gathered, Gatherer, Steady};
 pub use global::Global;
 pub use info::MapInfo;
 pub use kind::{MapKind, MapName};
@@ -107,7 +111,7 @@ pub use bpf_atlas_derive::{Accumulate, Pod};
 /// For the code that the derives and bpf-atlas-build write. Not public API.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::accumulate::{first, max, min};
+    pub use crate::accumulate::{FieldRule, Rules, first, max, min};
     pub use crate::bits::{bits, set_bits, signed_bits};
     pub use crate::ring::Unfit;
     pub use crate::same::{has_field, has_only};

@@ -40,6 +40,8 @@ pub enum Op {
     Mmap,
     /// `ppoll(2)`
     Poll,
+    /// `BPF_PROG_TEST_RUN`
+    Run,
     /// `fcntl(2)` that duplicates a descriptor
     Duplicate,
 }
@@ -64,6 +66,7 @@ impl fmt::Display for Op {
             Self::Create => "BPF_MAP_CREATE",
             Self::Mmap => "mmap",
             Self::Poll => "ppoll",
+            Self::Run => "BPF_PROG_TEST_RUN",
             Self::Duplicate => "fcntl(F_DUPFD_CLOEXEC)",
         })
     }

@@ -14,13 +14,18 @@ pub trait Totals: sealed::Totals {}
 impl<T: sealed::Totals> Totals for T {}
 
 pub(crate) mod sealed {
-    use crate::{Accumulate, Pod, Result};
+    use crate::{Accumulate, Pod, RawMap, Result};
 
     pub trait Totals {
         type Key: Pod;
         type Total: Accumulate;
 
         fn totals(&self, f: &mut dyn FnMut(Self::Key, Self::Total)) -> Result<usize>;
+    }
+
+    /// A map of the kernel's.
+    pub trait Raw {
+        fn raw(&self) -> &RawMap;
     }
 }
 
@@ -164,6 +169,12 @@ impl<T: sealed::Totals> sealed::Totals for &T {
 
     fn totals(&self, f: &mut dyn FnMut(Self::Key, Self::Total)) -> Result<usize> {
         (**self).totals(f)
+    }
+}
+
+impl<T: sealed::Raw> sealed::Raw for &T {
+    fn raw(&self) -> &crate::RawMap {
+        (**self).raw()
     }
 }
 

@@ -133,3 +133,9 @@ impl<V: Accumulate> crate::rates::sealed::Totals for Array<V> {
         self.typed.for_each(f)
     }
 }
+
+impl<V: Accumulate> crate::rates::sealed::Raw for Array<V> {
+    fn raw(&self) -> &crate::RawMap {
+        &self.typed.raw
+    }
+}

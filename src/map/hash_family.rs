@@ -173,5 +173,11 @@ macro_rules! hash_methods {
                 self.typed.for_each(f)
             }
         }
+
+        impl<K: $crate::Pod, V: $crate::Accumulate> $crate::rates::sealed::Raw for $name<K, V> {
+            fn raw(&self) -> &$crate::RawMap {
+                &self.typed.raw
+            }
+        }
     };
 }

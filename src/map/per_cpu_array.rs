@@ -130,3 +130,9 @@ impl<V: Accumulate> crate::rates::sealed::Totals for PerCpuArray<V> {
         self.typed.for_each_sum(f)
     }
 }
+
+impl<V: Accumulate> crate::rates::sealed::Raw for PerCpuArray<V> {
+    fn raw(&self) -> &crate::RawMap {
+        &self.typed.raw
+    }
+}

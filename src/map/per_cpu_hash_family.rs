@@ -186,5 +186,11 @@ macro_rules! per_cpu_hash_methods {
                 self.typed.for_each_sum(f)
             }
         }
+
+        impl<K: $crate::Pod, V: $crate::Accumulate> $crate::rates::sealed::Raw for $name<K, V> {
+            fn raw(&self) -> &$crate::RawMap {
+                &self.typed.raw
+            }
+        }
     };
 }

@@ -15,6 +15,8 @@ pub(crate) mod btf;
 pub(crate) mod commands;
 #[cfg(test)]
 pub(crate) mod fake;
+#[cfg(feature = "gather")]
+pub(crate) mod gathering;
 pub(crate) mod mmap;
 pub(crate) mod object;
 pub(crate) mod open_map;

@@ -66,6 +66,15 @@ macro_rules! words {
 
 words!(u8, u16, u32, u64, u128);
 
+/// What lies `at` bytes behind the start of a value, all of which must be vouched for
+/// ([`is_initialised`]).
+pub(crate) fn read_at<V: Pod, T: Pod>(value: &V, at: usize) -> T {
+    assert!(is_initialised(&V::LAYOUT));
+    let raw = &bytes_of(value)[at..][..size_of::<T>()];
+    // SAFETY: as in `initialised`, with the assertion at run time.
+    read(unsafe { std::slice::from_raw_parts(raw.as_ptr().cast::<u8>(), raw.len()) })
+}
+
 /// The value that lies `at` bytes behind the start of `words`.
 pub fn get<W: Word, const N: usize, T: Pod>(words: &[W; N], at: usize) -> T {
     read(&initialised(words)[at..at + size_of::<T>()])

@@ -28,7 +28,10 @@ pub fn expand(derive: &DeriveInput) -> Result<TokenStream> {
 
     let mut accumulate = Vec::new();
     let mut since = Vec::new();
-    for (Field { member, ty, tokens, .. }, rule) in input.fields.iter().zip(rules) {
+    let mut told = Vec::new();
+    for (field, rule) in input.fields.iter().zip(rules) {
+        let Field { member, ty, tokens, .. } = field;
+        told.push(tell(field, rule, krate));
         // Values are copied out and written back: a field of a packed struct
         // must not be referred to.
         let span = at(ty.span());
@@ -68,8 +71,23 @@ pub fn expand(derive: &DeriveInput) -> Result<TokenStream> {
                 let _ = earlier;
                 ::core::option::Option::Some(Self { #(#since),* })
             }
+
+            const RULES: #krate::__private::Rules = #krate::__private::Rules::Fields(&[#(#told),*]);
         }
     })
+}
+
+/// The rule of a field as data.
+fn tell(field: &Field, rule: Rule, krate: &TokenStream) -> TokenStream {
+    let (word, tokens) = (quote!(#krate::__private::FieldRule), &field.tokens);
+    let none = quote!(&#krate::__private::Rules::Unknown);
+    match rule {
+        Rule::Sum => quote!((#word::Accumulate, &<#tokens as #krate::Accumulate>::RULES)),
+        Rule::Max => quote!((#word::Max, #none)),
+        Rule::Min => quote!((#word::Min, #none)),
+        Rule::First if field.is_padding() => quote!((#word::Padding, #none)),
+        Rule::First => quote!((#word::First, #none)),
+    }
 }
 
 /// The rule of one field.

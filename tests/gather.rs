@@ -1,0 +1,311 @@
+//! A gather in the kernel gives what a walk gives: on random maps, for every kind and
+//! type of value, and with a threshold.
+#![forbid(unsafe_code)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use bpf_atlas::{
+    Accumulate, Array, Error, GatherMode, Gatherable, Gatherer, Hash, LruHash, PerCpu, PerCpuArray,
+    PerCpuHash, Pod,
+};
+use support::Random;
+
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Accumulate)]
+#[repr(C)]
+struct Flow {
+    packets: u64,
+    #[accumulate(max)]
+    largest: u32,
+    #[accumulate(min)]
+    ttl: u8,
+    _pad: [u8; 3],
+    sizes: [u16; 4],
+    #[accumulate(max)]
+    deepest: i64,
+    inner: Inner,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Accumulate)]
+#[repr(C)]
+struct Inner {
+    errors: i32,
+    #[accumulate(first)]
+    user: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Pod)]
+#[repr(C)]
+struct Key {
+    address: [u8; 16],
+    port: u16,
+    kind: u16,
+}
+
+fn flow(random: &mut Random) -> Flow {
+    let small = random.below(8);
+    Flow {
+        packets: random.next(),
+        largest: random.next() as u32,
+        // Often not set.
+        ttl: if small < 3 { 0 } else { random.next() as u8 },
+        _pad: [0; 3],
+        sizes: [(); 4].map(|()| random.next() as u16),
+        deepest: random.next() as i64,
+        inner: Inner {
+            errors: random.next() as i32,
+            user: if small < 4 { 0 } else { random.next() as u32 },
+        },
+    }
+}
+
+fn key(random: &mut Random) -> Key {
+    let address = [(); 16].map(|()| random.next() as u8);
+    Key { address, port: random.next() as u16, kind: random.below(3) as u16 }
+}
+
+/// Gathers in the kernel, and compares with what is `expected`.
+fn gives<M>(map: M, expected: &BTreeMap<M::Key, M::Total>)
+where
+    M: Gatherable,
+    M::Key: Ord + Debug,
+    M::Total: PartialEq + Debug,
+{
+    let mut gatherer = Gatherer::sampling(map);
+    assert_eq!(gatherer.mode(), GatherMode::Kernel);
+    for _ in 0..2 {
+        let gathered = gatherer.gather().unwrap();
+        assert_eq!(gathered.len(), expected.len());
+        let found: BTreeMap<_, _> = gathered.iter().map(|one| (one.key, one.value)).collect();
+        for (key, value) in expected {
+            assert_eq!(found.get(key), Some(value), "{key:?}");
+        }
+    }
+}
+
+#[test]
+fn gather_gives_what_a_walk_gives_of_random_hashes() {
+    let mut random = Random(9);
+    for entries in [0, 1, 2, 100, 5000] {
+        let map = Hash::<Key, Flow>::create("flows", 5000).unwrap();
+        let per_cpu = PerCpuHash::<Key, Flow>::create("flows", 5000).unwrap();
+        for _ in 0..entries {
+            let key = key(&mut random);
+            map.update(key, flow(&mut random)).unwrap();
+            let mut values = PerCpu::splat(flow(&mut random));
+            for cpu in 0..values.len() {
+                values[cpu] = flow(&mut random);
+            }
+            per_cpu.update(key, &values).unwrap();
+        }
+        gives(&map, &map.iter().map(Result::unwrap).collect());
+        gives(&per_cpu, &per_cpu.sums().map(Result::unwrap).collect());
+    }
+}
+
+/// Keys and values of every size that is copied in another way.
+#[test]
+fn gather_copies_keys_and_values_of_every_size() {
+    fn of<K: Pod + Ord + Debug, V: Accumulate + PartialEq + Debug>(
+        keys: impl Fn(u64) -> K,
+        values: impl Fn(u64) -> V,
+    ) {
+        let map = Hash::<K, V>::create("sizes", 300).unwrap();
+        let lru = LruHash::<K, V>::create("sizes", 4096).unwrap();
+        let per_cpu = PerCpuHash::<K, V>::create("sizes", 300).unwrap();
+        for n in 0..200 {
+            map.update(keys(n), values(n)).unwrap();
+            lru.update(keys(n), values(n)).unwrap();
+            per_cpu.update(keys(n), &PerCpu::splat(values(n))).unwrap();
+        }
+        gives(&map, &map.iter().map(Result::unwrap).collect());
+        gives(&lru, &lru.iter().map(Result::unwrap).collect());
+        gives(&per_cpu, &per_cpu.sums().map(Result::unwrap).collect());
+    }
+    of(|n| n as u8, |n| n as u8);
+    of(|n| n as u16, |n| n as i8);
+    of(|n| [n as u8; 3], |n| n as u16);
+    of(|n| n as u32, |n| [n as u8; 5]);
+    of(|n| [n as u8; 7], |n| -(n as i64));
+    of(|n| n, |n| [n as u32; 3]);
+    of(|n| [n as u16; 7], |n| [n as i16; 7]);
+    of(|n| [n; 8], |n| [n; 20]);
+}
+
+#[test]
+fn gather_is_exact_of_arrays() {
+    let mut random = Random(4);
+    let array = Array::<Flow>::create("slots", 700).unwrap();
+    let per_cpu = PerCpuArray::<Flow>::create("slots", 700).unwrap();
+    for index in 0..700 {
+        array.update(index, flow(&mut random)).unwrap();
+        let mut values = PerCpu::splat(flow(&mut random));
+        for cpu in 0..values.len() {
+            values[cpu] = flow(&mut random);
+        }
+        per_cpu.update(index, &values).unwrap();
+    }
+    for (mode, expected, gathered) in [
+        (
+            Gatherer::new(&array).mode(),
+            array.iter().map(Result::unwrap).collect::<Vec<_>>(),
+            Gatherer::new(&array).gather().unwrap().to_vec(),
+        ),
+        (
+            Gatherer::new(&per_cpu).mode(),
+            per_cpu.sums().map(Result::unwrap).collect(),
+            Gatherer::new(&per_cpu).gather().unwrap().to_vec(),
+        ),
+    ] {
+        assert_eq!(mode, GatherMode::Kernel);
+        // In the order of the indices.
+        let gathered: Vec<_> = gathered.iter().map(|one| (one.key, one.value)).collect();
+        for (found, expected) in gathered.iter().zip(&expected) {
+            assert_eq!(found, expected);
+        }
+        assert_eq!(gathered.len(), expected.len());
+    }
+}
+
+#[test]
+fn gather_leaves_out_what_is_below_a_threshold() {
+    let mut random = Random(6);
+    let map = PerCpuHash::<u32, Flow>::create("flows", 2000).unwrap();
+    for key in 0..2000_u32 {
+        map.update(key, &PerCpu::splat(flow(&mut random))).unwrap();
+    }
+    let all: BTreeMap<_, _> = map.sums().map(Result::unwrap).collect();
+    type Field = (&'static str, fn(&Flow) -> i128);
+    let fields: [Field; 5] = [
+        ("packets", |flow| flow.packets.into()),
+        ("largest", |flow| flow.largest.into()),
+        ("ttl", |flow| flow.ttl.into()),
+        ("deepest", |flow| flow.deepest.into()),
+        ("inner.errors", |flow| flow.inner.errors.into()),
+    ];
+    for (name, field) in fields {
+        let mut gatherer = Gatherer::sampling(&map).at_least(name).unwrap();
+        assert_eq!(gatherer.mode(), GatherMode::Kernel);
+        let mut values: Vec<_> = all.values().map(field).collect();
+        values.sort_unstable();
+        let bounds = [i128::MIN, -1, 0, values[0], values[1000], values[1999], values[1999] + 1];
+        for least in bounds.into_iter().chain([i128::MAX, i64::MAX.into(), u64::MAX.into()]) {
+            let gathered = gatherer.gather_at_least(least).unwrap();
+            let found: BTreeMap<_, _> = gathered.iter().map(|one| (one.key, one.value)).collect();
+            let expected =
+                all.iter().filter(|(_, flow)| field(flow) >= least).map(|(&k, &v)| (k, v));
+            assert!(found == expected.collect(), "{name} >= {least}: {} found", found.len());
+        }
+        assert_eq!(gatherer.gather().unwrap().len(), 2000, "{name}");
+    }
+    for wrong in ["none", "inner", "sizes", "", "packets.x"] {
+        let error = Gatherer::sampling(&map).at_least(wrong).unwrap_err();
+        assert!(matches!(error, Error::InvalidArgument { .. }), "{error}");
+    }
+    let error = Gatherer::sampling(&map).gather_at_least(1).unwrap_err();
+    assert!(matches!(error, Error::InvalidArgument { .. }), "{error}");
+}
+
+/// What the program cannot add up is walked, and gives the same.
+#[test]
+fn gather_walks_where_the_program_cannot_add_up() {
+    #[derive(Clone, Copy, Debug, PartialEq, Pod, Accumulate)]
+    #[repr(C)]
+    struct Named {
+        count: u64,
+        #[accumulate(first)]
+        comm: [u8; 16],
+    }
+    let map = PerCpuHash::<u32, Named>::create("named", 100).unwrap();
+    for key in 0..100_u32 {
+        map.update(key, &PerCpu::splat(Named { count: key.into(), comm: [7; 16] })).unwrap();
+    }
+    let mut gatherer = Gatherer::sampling(&map).at_least("count").unwrap();
+    assert!(matches!(gatherer.mode(), GatherMode::Walk(why) if why.contains("add up")));
+    let cpus = PerCpu::splat(0_u8).len() as i128;
+    assert_eq!(gatherer.gather_at_least(50 * cpus).unwrap().len(), 50);
+    let expected: BTreeMap<_, _> =
+        map.sums().map(Result::unwrap).map(|(k, v)| (k, v.count)).collect();
+    let gathered = gatherer.gather().unwrap().iter();
+    assert_eq!(
+        gathered.map(|one| (one.key, one.value.count)).collect::<BTreeMap<_, _>>(),
+        expected
+    );
+
+    // One value a key: there is nothing to add up.
+    let map = Hash::<u32, Named>::create("named", 100).unwrap();
+    map.update(3, Named { count: 5, comm: [1; 16] }).unwrap();
+    gives(&map, &map.iter().map(Result::unwrap).collect());
+}
+
+/// While keys come and go it may miss and repeat, but what it gives was there.
+#[test]
+fn gather_of_a_hash_that_changes_is_a_sample_of_it() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let map = Hash::<u32, u64>::create("busy", 4000).unwrap();
+    let value = |key: u32| u64::from(key) * 0x9e37_79b9;
+    for key in 0..2000 {
+        map.update(key, value(key)).unwrap();
+    }
+    let done = AtomicBool::new(false);
+    let (mut missed, mut twice, mut gathers) = (0, 0, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                for key in 2000..4000 {
+                    map.update(key, value(key)).unwrap();
+                    map.update(key - 2000, value(key - 2000)).unwrap();
+                    map.delete(key).unwrap();
+                }
+            }
+        });
+        let _done = support::RaiseOnDrop(&done);
+        let mut gatherer = Gatherer::sampling(&map);
+        for _ in 0..300 {
+            match gatherer.gather() {
+                Ok(gathered) => {
+                    let mut seen = vec![0; 4000];
+                    for one in gathered {
+                        assert_eq!(one.value, value(one.key));
+                        seen[one.key as usize] += 1;
+                    }
+                    missed += seen[..2000].iter().filter(|&&n| n == 0).count();
+                    twice += seen.iter().filter(|&&n| n > 1).count();
+                    gathers += 1;
+                }
+                Err(Error::WalkInterrupted { .. }) => {}
+                Err(other) => panic!("{other}"),
+            }
+        }
+    });
+    println!("{gathers} gathers of 2,000 steady keys: {missed} missed, {twice} given twice");
+    assert!(gathers > 0);
+}
+
+/// With `CAP_BPF` alone the program may add up, or not; the answer is the same.
+#[test]
+fn gather_without_privilege_walks_and_says_why() {
+    const CAP_BPF: u32 = 39;
+    let test = "gather_without_privilege_walks_and_says_why";
+    if support::role().is_some() {
+        let map = PerCpuHash::<u32, u64>::create("counts", 10).unwrap();
+        map.update(3, &PerCpu::splat(5)).unwrap();
+        let mut gatherer = Gatherer::sampling(&map);
+        println!("{}", gatherer.mode());
+        let cpus = PerCpu::splat(0_u8).len() as u64;
+        let gathered = gatherer.gather().unwrap();
+        assert_eq!(
+            gathered.iter().map(|one| (one.key, one.value)).collect::<Vec<_>>(),
+            [(3, 5 * cpus)]
+        );
+        return;
+    }
+    let Some(mut child) = support::child_with(&[CAP_BPF], test, "child") else { return };
+    let output = child.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    println!("{said}");
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("in the kernel") || said.contains("by a walk ("), "{said}");
+}
