@@ -239,34 +239,29 @@ impl<E: Event> RingBuf<E> {
         self.consume();
         // Before the look, so that what it does not see is younger.
         let now = self.pace.is_timed().then(std::time::Instant::now);
-        let end = self.reader.producer();
-        let room = self.capacity() / 8;
-        let mut drain = Drain { ring: self, held: 0 };
+        let (room, tail) = (self.capacity() / 8, self.tail);
+        let corrupt = |what| Error::RingCorrupt { map: self.raw.name(), what };
+        let mut run = self.reader.run(RELEASE_EVERY, room).map_err(corrupt)?;
         let mut count = 0;
-        let mut done = false;
-        while count < most {
-            // Also where nothing is before `end`: positions that make no sense are told there.
-            if !drain.ring.peek()? {
-                done = true;
-                break;
+        let ran_dry = loop {
+            if count == most {
+                break false;
             }
-            if !drain.ring.reader.is_before(end) {
-                done = true;
-                break;
-            }
-            let bytes = drain.ring.reader.record();
-            let (event, own) = match drain.ring.view(bytes) {
+            let Some(bytes) = run.next().map_err(corrupt)? else { break true };
+            let (event, own) = match view::<E>(bytes, tail) {
                 Ok(view) => view,
-                Err(unfit) => return Err(drain.ring.refuse(unfit)),
+                Err(unfit) => {
+                    let found = bytes.len();
+                    drop(run);
+                    return Err(self.refusal(unfit, found));
+                }
             };
             count += 1;
-            drain.ring.delivered += 1;
-            drain.ring.out = true;
+            self.delivered += 1;
             f(event, &bytes[own..]);
-            drain.step(room);
-        }
-        drop(drain);
-        if done {
+        };
+        drop(run);
+        if ran_dry {
             self.ran_dry(now);
         }
         Ok(count)
@@ -296,27 +291,24 @@ impl<E: Event> RingBuf<E> {
         }
     }
 
-    /// The event at the start of a record, and its length.
-    #[inline]
-    fn view<'b>(&self, bytes: &'b [u8]) -> Result<(E::Ref<'b>, usize), Unfit> {
-        let (event, own) = E::view(bytes)?;
-        if bytes.len() != own && !self.tail {
-            return Err(Unfit::Short { expected: own });
-        }
-        Ok((event, own))
-    }
-
     #[inline]
     fn fits(&self) -> Result<(), Unfit> {
-        self.view(self.reader.record()).map(drop)
+        view::<E>(self.reader.record(), self.tail).map(drop)
     }
 
     /// Passes over the record that is next, and says why.
     #[cold]
     fn refuse(&mut self, unfit: Unfit) -> Error {
-        let (map, found) = (self.raw.name(), self.reader.record().len());
+        let found = self.reader.record().len();
         self.reader.step();
         self.reader.release();
+        self.refusal(unfit, found)
+    }
+
+    /// Why a record of so many bytes was passed over.
+    #[cold]
+    fn refusal(&mut self, unfit: Unfit, found: usize) -> Error {
+        let map = self.raw.name();
         self.refused += 1;
         match unfit {
             Unfit::Short { expected } => {
@@ -428,32 +420,14 @@ impl<E: Event> RingBuf<E> {
     }
 }
 
-/// A drain under way: gives memory back in batches, and on a panic.
-struct Drain<'r, E: Event> {
-    ring: &'r mut RingBuf<E>,
-    held: usize,
-}
-
-impl<E: Event> Drain<'_, E> {
-    #[inline]
-    fn step(&mut self, room: usize) {
-        self.ring.out = false;
-        let reader = &mut self.ring.reader;
-        reader.step();
-        self.held += 1;
-        if self.held == RELEASE_EVERY || reader.held() >= room {
-            reader.release();
-            self.held = 0;
-        }
+/// The event at the start of a record, and its length; `tail` says whether more may follow.
+#[inline]
+fn view<E: Event>(bytes: &[u8], tail: bool) -> Result<(E::Ref<'_>, usize), Unfit> {
+    let (event, own) = E::view(bytes)?;
+    if bytes.len() != own && !tail {
+        return Err(Unfit::Short { expected: own });
     }
-}
-
-impl<E: Event> Drop for Drain<'_, E> {
-    fn drop(&mut self) {
-        // The record that a panic left half-read is consumed.
-        self.ring.consume();
-        self.ring.reader.release();
-    }
+    Ok((event, own))
 }
 
 impl<E> AsFd for RingBuf<E> {

@@ -107,49 +107,77 @@ impl<M: Shared> Reader<M> {
         if let Some(len) = self.record {
             return Peek::Record { len };
         }
-        loop {
-            if self.at == self.end {
-                // Acquire pairs with the kernel's release of the position: the
-                // headers below it are written.
-                self.end = self.memory.load_producer(Ordering::Acquire);
-                // Nobody else moves it, or two readers tear each other's records.
-                if self.memory.load_consumer(Ordering::Relaxed) != self.released {
-                    return self.corrupt("something else moved its consumer position");
-                }
-                if self.at == self.end {
-                    self.release();
-                    return Peek::Empty;
-                }
-                self.high_water = self.high_water.max(self.end.wrapping_sub(self.at));
+        let mut found = self.look();
+        if found == Peek::Empty {
+            if let Err(what) = self.catch_up() {
+                return Peek::Corrupt(what);
             }
-            let waiting = self.end.wrapping_sub(self.at);
-            if waiting > self.memory.size() || waiting < HEADER || self.at % HEADER != 0 {
-                return self.corrupt("its positions contradict each other");
-            }
+            found = self.look();
+        }
+        match found {
+            Peek::Record { len } => self.record = Some(len),
+            // Before a sleep, or an end.
+            Peek::Empty | Peek::Busy => self.release(),
+            Peek::Corrupt(_) => {}
+        }
+        found
+    }
+
+    /// Sees where the producers are. What was found is checked here once, for
+    /// all that lies before `end`: the two positions are multiples of a header
+    /// and no further apart than the ring is long.
+    fn catch_up(&mut self) -> Result<(), &'static str> {
+        // Acquire pairs with the kernel's release of the position: the headers
+        // below it are written.
+        let end = self.memory.load_producer(Ordering::Acquire);
+        // Nobody else moves it, or two readers tear each other's records.
+        if self.memory.load_consumer(Ordering::Relaxed) != self.released {
+            return Err(self.corrupt("something else moved its consumer position"));
+        }
+        let waiting = end.wrapping_sub(self.at);
+        if waiting > self.memory.size() || waiting % HEADER != 0 || self.at % HEADER != 0 {
+            return Err(self.corrupt("its positions contradict each other"));
+        }
+        self.end = end;
+        self.high_water = self.high_water.max(waiting);
+        Ok(())
+    }
+
+    /// What is before `end`, past discarded records.
+    #[inline]
+    fn look(&mut self) -> Peek {
+        while self.at != self.end {
             // Acquire pairs with the exchange of the commit: the payload is written.
             let header = self.memory.load_header(self.at, Ordering::Acquire);
             if header & BUSY != 0 {
-                self.release();
                 return Peek::Busy;
             }
-            let len = (header & !(BUSY | DISCARDED)) as usize;
-            if footprint(len) > waiting {
-                return self.corrupt("a record is longer than what was produced");
+            let len = (header & !DISCARDED) as usize;
+            // So that `at` never passes `end`, and keeps its distance.
+            if footprint(len) > self.end.wrapping_sub(self.at) {
+                return Peek::Corrupt(self.corrupt("a record is longer than what was produced"));
             }
             if header & DISCARDED == 0 {
-                self.record = Some(len);
                 return Peek::Record { len };
             }
             // Its room is given back with what comes next, or at the latest before a sleep.
             self.at = self.at.wrapping_add(footprint(len));
         }
+        Peek::Empty
+    }
+
+    /// Everything that is there now, to be read in one go.
+    pub(crate) fn run(&mut self, most: usize, room: usize) -> Result<Run<'_, M>, &'static str> {
+        self.record = None;
+        self.catch_up()?;
+        Ok(Run { reader: self, most, room, left: most })
     }
 
     #[cold]
-    fn corrupt(&mut self, what: &'static str) -> Peek {
+    fn corrupt(&mut self, what: &'static str) -> &'static str {
         // So that the next look is a new one.
         self.end = self.at;
-        Peek::Corrupt(what)
+        what
     }
 
     /// Moves past the record that `peek` found, without giving its memory back.
@@ -194,5 +222,40 @@ impl<M: Shared> Reader<M> {
         // acquires the position, reuses their memory.
         self.memory.store_consumer(self.at, Ordering::Release);
         self.released = self.at;
+    }
+}
+
+/// A reader's way through what was there at one moment. It gives memory back
+/// every so many records or bytes, and when it is dropped, also by a panic.
+#[derive(Debug)]
+pub(crate) struct Run<'r, M: Shared> {
+    reader: &'r mut Reader<M>,
+    most: usize,
+    room: usize,
+    /// How many records until memory is given back.
+    left: usize,
+}
+
+impl<M: Shared> Run<'_, M> {
+    /// Moves past the next record that was committed, which stays where it is
+    /// until the next call: it ends at the reader's position.
+    #[inline]
+    pub(crate) fn pass(&mut self) -> Peek {
+        if self.left == 0 || self.reader.held() >= self.room {
+            self.reader.release();
+            self.left = self.most;
+        }
+        let found = self.reader.look();
+        if let Peek::Record { len } = found {
+            self.left -= 1;
+            self.reader.at = self.reader.at.wrapping_add(footprint(len));
+        }
+        found
+    }
+}
+
+impl<M: Shared> Drop for Run<'_, M> {
+    fn drop(&mut self) {
+        self.reader.release();
     }
 }
