@@ -61,8 +61,6 @@ pub struct RingBuf<E> {
     pub(super) bed: Bed,
     totals: Option<PerCpuArray<RingTotals>>,
     tail: bool,
-    /// Whether a record was handed out and not yet consumed.
-    out: bool,
     delivered: u64,
     refused: u64,
     skipped: u64,
@@ -156,7 +154,6 @@ impl<E: Event> RingBuf<E> {
             bed: Bed::default(),
             totals: None,
             tail: false,
-            out: false,
             delivered: 0,
             refused: 0,
             skipped: 0,
@@ -190,19 +187,35 @@ impl<E: Event> RingBuf<E> {
     /// know; it is passed over and counted ([`refused`](Self::refused)).
     /// [`RingCorrupt`](Error::RingCorrupt) when something else writes the
     /// ring's consumer page.
+    #[inline]
     #[expect(clippy::should_implement_trait, reason = "a record borrows the ring")]
     pub fn next(&mut self) -> Result<Option<Record<'_, E>>> {
         self.consume();
-        if !self.peek()? {
-            self.ran_dry(None);
-            return Ok(None);
+        match self.reader.take() {
+            Peek::Record { .. } => {}
+            found => return self.nothing(found),
         }
-        if let Err(unfit) = self.fits() {
-            return Err(self.refuse(unfit));
+        match view::<E>(self.reader.taken(), self.tail) {
+            Ok(_) => {
+                self.delivered += 1;
+                Ok(Some(Record { ring: self }))
+            }
+            Err(unfit) => {
+                let found = self.reader.taken().len();
+                self.consume();
+                Err(self.refusal(unfit, found))
+            }
         }
-        self.out = true;
-        self.delivered += 1;
-        Ok(Some(Record { ring: self }))
+    }
+
+    /// What [`next`](Self::next) says when there is no record.
+    #[cold]
+    fn nothing(&mut self, found: Peek) -> Result<Option<Record<'_, E>>> {
+        if let Peek::Corrupt(what) = found {
+            return Err(Error::RingCorrupt { map: self.raw.name(), what });
+        }
+        self.ran_dry(None);
+        Ok(None)
     }
 
     /// Calls `f` for every record that was there at the call, and no more, so
@@ -291,20 +304,6 @@ impl<E: Event> RingBuf<E> {
         }
     }
 
-    #[inline]
-    fn fits(&self) -> Result<(), Unfit> {
-        view::<E>(self.reader.record(), self.tail).map(drop)
-    }
-
-    /// Passes over the record that is next, and says why.
-    #[cold]
-    fn refuse(&mut self, unfit: Unfit) -> Error {
-        let found = self.reader.record().len();
-        self.reader.step();
-        self.reader.release();
-        self.refusal(unfit, found)
-    }
-
     /// Why a record of so many bytes was passed over.
     #[cold]
     fn refusal(&mut self, unfit: Unfit, found: usize) -> Error {
@@ -321,11 +320,7 @@ impl<E: Event> RingBuf<E> {
     /// Consumes the record that is out, if any.
     #[inline]
     pub(super) fn consume(&mut self) {
-        if self.out {
-            self.out = false;
-            self.reader.step();
-            self.reader.release();
-        }
+        self.reader.release();
     }
 
     /// Everything this reader has dealt with.

@@ -43,10 +43,10 @@ pub(crate) struct Reader<M> {
     /// consumer position while records are out.
     at: usize,
     /// The producer position when it was last looked at: it is loaded anew only
-    /// when everything before it was read, since producers own its cache line.
+    /// when nothing before it can be read, since producers own its cache line.
     end: usize,
-    /// The length of the committed record at `at`, if `peek` found one.
-    record: Option<usize>,
+    /// The record that `take` took, position and length, until memory is given back.
+    taken: (usize, usize),
     /// The consumer position as the producers see it.
     released: usize,
     /// The most bytes that were seen waiting.
@@ -76,7 +76,7 @@ impl<M: Shared> Reader<M> {
     /// Goes on where the last consumer of the ring ended.
     pub(crate) fn new(memory: M) -> Self {
         let at = memory.load_consumer(Ordering::Acquire);
-        Self { memory, at, end: at, record: None, released: at, high_water: 0 }
+        Self { memory, at, end: at, taken: (at, 0), released: at, high_water: 0 }
     }
 
     /// The bytes between the reader and the newest reservation, busy and
@@ -104,21 +104,30 @@ impl<M: Shared> Reader<M> {
     /// What is next, past discarded records.
     #[inline]
     pub(crate) fn peek(&mut self) -> Peek {
-        if let Some(len) = self.record {
-            return Peek::Record { len };
+        match self.look() {
+            found @ (Peek::Record { .. } | Peek::Corrupt(_)) => found,
+            Peek::Empty | Peek::Busy => self.peek_anew(),
         }
-        let mut found = self.look();
-        if found == Peek::Empty {
-            if let Err(what) = self.catch_up() {
-                return Peek::Corrupt(what);
-            }
-            found = self.look();
+    }
+
+    /// As `peek`, when everything before `end` that can be read was.
+    #[cold]
+    fn peek_anew(&mut self) -> Peek {
+        // Before a sleep, or an end.
+        self.release();
+        match self.catch_up() {
+            Ok(()) => self.look(),
+            Err(what) => Peek::Corrupt(what),
         }
-        match found {
-            Peek::Record { len } => self.record = Some(len),
-            // Before a sleep, or an end.
-            Peek::Empty | Peek::Busy => self.release(),
-            Peek::Corrupt(_) => {}
+    }
+
+    /// As `peek`, and moves past the record: its bytes stay until the next release.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Peek {
+        let found = self.peek();
+        if let Peek::Record { len } = found {
+            self.taken = (self.at, len);
+            self.at = self.at.wrapping_add(footprint(len));
         }
         found
     }
@@ -168,7 +177,6 @@ impl<M: Shared> Reader<M> {
 
     /// Everything that is there now, to be read in one go.
     pub(crate) fn run(&mut self, most: usize, room: usize) -> Result<Run<'_, M>, &'static str> {
-        self.record = None;
         self.catch_up()?;
         Ok(Run { reader: self, most, room, left: most })
     }
@@ -181,9 +189,8 @@ impl<M: Shared> Reader<M> {
     }
 
     /// Moves past the record that `peek` found, without giving its memory back.
-    #[inline]
     pub(crate) fn step(&mut self) {
-        if let Some(len) = self.record.take() {
+        if let Peek::Record { len } = self.look() {
             self.at = self.at.wrapping_add(footprint(len));
         }
     }
@@ -218,6 +225,7 @@ impl<M: Shared> Reader<M> {
         if self.at == self.released {
             return;
         }
+        self.taken.1 = 0;
         // Release: our reads of the records are over before the kernel, which
         // acquires the position, reuses their memory.
         self.memory.store_consumer(self.at, Ordering::Release);

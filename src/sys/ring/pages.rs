@@ -39,18 +39,22 @@ impl Pages {
         Self { consumer, producer, page, size }
     }
 
+    #[inline]
     fn consumer_position(&self) -> &AtomicUsize {
-        let at = self.consumer.at(0, size_of::<AtomicUsize>()).cast::<AtomicUsize>();
+        // SAFETY: a page is longer than a position.
+        let at = unsafe { self.consumer.at_proved(0, size_of::<AtomicUsize>()) };
         // SAFETY: the start of a page is aligned, the page is mapped for
         // reading and writing for as long as `self`, and both sides access the
         // position atomically only (the kernel: smp_load_acquire).
-        unsafe { &*at }
+        unsafe { &*at.cast::<AtomicUsize>() }
     }
 
+    #[inline]
     fn producer_position(&self) -> &AtomicUsize {
-        let at = self.producer.at(0, size_of::<AtomicUsize>()).cast::<AtomicUsize>();
+        // SAFETY: a page is longer than a position.
+        let at = unsafe { self.producer.at_proved(0, size_of::<AtomicUsize>()) };
         // SAFETY: as above; the mapping is read-only and we only load.
-        unsafe { &*at }
+        unsafe { &*at.cast::<AtomicUsize>() }
     }
 
     #[inline]
@@ -110,18 +114,18 @@ impl Shared for Pages {
 }
 
 impl Reader<Pages> {
-    /// The bytes of the record that `peek` found; none where it found none.
+    /// The bytes of the record that `take` took; none when its memory was given back.
     #[inline]
-    pub(crate) fn record(&self) -> &[u8] {
-        let len = self.record.unwrap_or(0);
-        // SAFETY: `record` is set only by `peek`, when it has acquired the header
-        // of a committed record of that length at `self.at`, and unset by whatever
-        // moves `self.at` from there. `look` has compared the record with what lies
+    pub(crate) fn taken(&self) -> &[u8] {
+        let (at, len) = self.taken;
+        // SAFETY: `take` has acquired the header of a committed record of that
+        // length at that position; `look` has compared the record with what lies
         // before `end`, and `catch_up` that with the ring's length. The kernel does
         // not write a committed record again before the consumer position is
-        // released past it, and only `release` does that, up to `self.at`, which is
-        // not past it. Other consumers of the same ring are kept out by the caller.
-        unsafe { self.memory.payload(self.at, len) }
+        // released past it. Only `release` does that, which makes the length 0, and
+        // needs the reader that these bytes borrow. Other consumers of the same
+        // ring are kept out by the caller.
+        unsafe { self.memory.payload(at, len) }
     }
 }
 
@@ -136,7 +140,7 @@ impl Run<'_, Pages> {
                 // that length at `at`; `look` and `catch_up` have compared it with
                 // the ring's length. Its memory is given back by the next `pass` or
                 // by the drop, and the bytes borrow the run until then. The rest is
-                // as in `record`.
+                // as in `taken`.
                 Ok(Some(unsafe { self.reader.memory.payload(at, len) }))
             }
             Peek::Empty | Peek::Busy => Ok(None),
