@@ -176,13 +176,20 @@ pub const BASE: &str = "libbpf-rs";
 
 pub fn live() -> Vec<Live> {
     let plain = |name, flags, read| Live { name, program: "plain", flags, read };
-    let ours = |name, read| Live { name, program: "atlas", flags: 0, read };
+    let atlas = |name, read| Live { name, program: "atlas", flags: 0, read };
     vec![
         plain(BASE, 0, libbpf_rs),
         plain("libbpf, C", 0, |maps, course| c_loop(maps, course, |ring| ring.poll(LOOK_EVERY))),
-        ours("bpf-atlas `Latency`", |maps, course| ours_waits(maps, course, WakeUp::Latency)),
-        ours("bpf-atlas `Throughput`", |maps, course| ours_waits(maps, course, WakeUp::Throughput)),
-        ours("bpf-atlas `Manual`, 1 ms timer", ours_on_a_timer),
+        atlas("bpf-atlas `Latency`", |maps, course| waits(ours(maps, WakeUp::Latency)?, course)),
+        atlas("bpf-atlas `Throughput`", |maps, course| {
+            waits(ours(maps, WakeUp::Throughput)?, course)
+        }),
+        atlas("bpf-atlas `Throughput`, 4 ms", |maps, course| {
+            let mut ring = ours(maps, WakeUp::Throughput)?;
+            ring.set_max_delay(4 * TIMER);
+            waits(ring, course)
+        }),
+        atlas("bpf-atlas `Manual`, 1 ms timer", on_a_timer),
         plain("libbpf, C, no wake-ups, 1 ms timer", NO_WAKEUP, |maps, course| {
             c_loop(maps, course, |ring| {
                 sleep(TIMER);
@@ -199,34 +206,31 @@ fn ours(maps: &Maps, policy: WakeUp) -> Result<RingBuf<Event>, Error> {
     Ok(ring)
 }
 
-fn ours_waits(maps: &Maps, course: &Course, policy: WakeUp) -> Result<Seen, Error> {
-    let mut ring = ours(maps, policy)?;
+fn waits(mut ring: RingBuf<Event>, course: &Course) -> Result<Seen, Error> {
     let mut sink = Sink::default();
-    course
-        .measure(|over| {
-            while !over.load(Ordering::Acquire) {
-                ring.wait(LOOK_EVERY)?;
-                ring.drain(|event| sink.take(event))?;
-            }
+    let seen = course.measure(|over| {
+        while !over.load(Ordering::Acquire) {
+            ring.wait(LOOK_EVERY)?;
             ring.drain(|event| sink.take(event))?;
-            Ok(())
-        })?
-        .with(sink)
+        }
+        ring.drain(|event| sink.take(event))?;
+        Ok(())
+    })?;
+    seen.with(sink)
 }
 
-fn ours_on_a_timer(maps: &Maps, course: &Course) -> Result<Seen, Error> {
+fn on_a_timer(maps: &Maps, course: &Course) -> Result<Seen, Error> {
     let mut ring = ours(maps, WakeUp::Manual)?;
     let mut sink = Sink::default();
-    course
-        .measure(|over| {
-            while !over.load(Ordering::Acquire) {
-                sleep(TIMER);
-                ring.drain(|event| sink.take(event))?;
-            }
+    let seen = course.measure(|over| {
+        while !over.load(Ordering::Acquire) {
+            sleep(TIMER);
             ring.drain(|event| sink.take(event))?;
-            Ok(())
-        })?
-        .with(sink)
+        }
+        ring.drain(|event| sink.take(event))?;
+        Ok(())
+    })?;
+    seen.with(sink)
 }
 
 unsafe extern "C" fn take_event(sink: *mut c_void, data: *mut c_void, len: size_t) -> c_int {
