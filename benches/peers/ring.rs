@@ -14,7 +14,7 @@ use bench::fill::{Drain, Filled, Total};
 use bench::kernel::Maps;
 use bench::live::{Course, LOOK_EVERY, Live, Seen, Sink};
 use bench::peers::words;
-use libbpf_rs::{MapCore, MapHandle};
+use libbpf_rs::MapHandle;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 struct Aya;
