@@ -4,6 +4,7 @@ pub mod fill;
 pub mod kernel;
 pub mod live;
 pub mod peers;
+mod submit;
 
 use std::fs;
 use std::thread::available_parallelism;
@@ -55,6 +56,7 @@ pub fn main<O: Others>() -> Result<(), Error> {
         right &= fill::run::<O>(cpus[0], events, rounds)?;
     }
     if has("live") || !has("fill") {
+        right &= submit::run(cpus[0], rounds)?;
         let ms = if quick { 40 } else { 200 };
         right &= live::run(&cpus, O::live(), rounds, ms)?;
     }

@@ -199,7 +199,7 @@ pub fn live() -> Vec<Live> {
     ]
 }
 
-fn ours(maps: &Maps, policy: WakeUp) -> Result<RingBuf<Event>, Error> {
+pub fn ours(maps: &Maps, policy: WakeUp) -> Result<RingBuf<Event>, Error> {
     let ring = RingBuf::open(&maps.events)?.with_lost(&maps.events_lost)?;
     let mut ring = ring.with_wake(&maps.events_wake)?;
     ring.set_wake_up(policy)?;
