@@ -187,7 +187,7 @@ impl<E: Event> RingBuf<E> {
     /// know; it is passed over and counted ([`refused`](Self::refused)).
     /// [`RingCorrupt`](Error::RingCorrupt) when something else writes the
     /// ring's consumer page.
-    #[inline]
+    #[inline(always)]
     #[expect(clippy::should_implement_trait, reason = "a record borrows the ring")]
     pub fn next(&mut self) -> Result<Option<Record<'_, E>>> {
         self.consume();
