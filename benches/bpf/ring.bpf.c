@@ -57,7 +57,9 @@ struct event {
 	__u64 check;
 };
 
-ATLAS_RING(events, 1 << 20, struct event);
+/* 100 ms of what one CPU can submit, so that a reader that others keep off its CPU loses nothing.
+ */
+ATLAS_RING(events, 1 << 22, struct event);
 
 static __always_inline bool stamp(struct event *event, struct run *run, __u64 seq)
 {

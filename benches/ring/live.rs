@@ -60,6 +60,8 @@ pub struct Seen {
     sum: u64,
     cpu: Duration,
     sleeps: u64,
+    /// How long it was ready to run while others did.
+    kept_off: Duration,
     /// Microseconds: the middle one, and the one that 99 of 100 do not exceed.
     late: [f64; 2],
 }
@@ -90,11 +92,12 @@ impl Course {
         read: impl FnOnce(&AtomicBool) -> Result<(), Error>,
     ) -> Result<Seen, Error> {
         pin_to(self.reader_cpu)?;
-        let (sleeps_before, before) = (sleeps()?, cpu_time()?);
+        let (sleeps_before, kept_off_before, before) = (sleeps()?, kept_off()?, cpu_time()?);
         self.ready.store(true, Ordering::Release);
         read(&self.over)?;
         let (cpu, sleeps) = (cpu_time()? - before, sleeps()? - sleeps_before);
-        Ok(Seen { cpu, sleeps, ..Seen::default() })
+        let kept_off = kept_off()? - kept_off_before;
+        Ok(Seen { cpu, sleeps, kept_off, ..Seen::default() })
     }
 }
 
@@ -108,6 +111,13 @@ fn sleeps() -> Result<u64, Error> {
     let status = fs::read_to_string("/proc/thread-self/status")?;
     let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
     Ok(count.ok_or("no count of context switches")?.trim().parse()?)
+}
+
+/// How long this thread has waited for its CPU.
+fn kept_off() -> Result<Duration, Error> {
+    let stat = fs::read_to_string("/proc/thread-self/schedstat")?;
+    let ns = stat.split(' ').nth(1).ok_or("no time that was waited for a CPU")?;
+    Ok(Duration::from_nanos(ns.parse()?))
 }
 
 /// One way to read what comes.
@@ -218,7 +228,7 @@ pub fn run(cpus: &[usize], others: Vec<Live>, rounds: usize, ms: u64) -> Result<
     readers.extend(others);
     let base = readers.iter().position(|reader| reader.name == BASE).ok_or("no base")?;
     println!(
-        "\nEvents of 24 bytes come for {ms} ms a turn, into a ring of 1 MiB. The reader's CPU time, \
+        "\nEvents of 24 bytes come for {ms} ms a turn, into a ring of 4 MiB. The reader's CPU time, \
          ns an event, and its ratio to {BASE}; how often it went to sleep, for 1,000 events; from \
          the program to the reader, µs; the program's time, ns an event, and its ratio to that of \
          {BASE}.\n"
@@ -229,6 +239,7 @@ pub fn run(cpus: &[usize], others: Vec<Live>, rounds: usize, ms: u64) -> Result<
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
     let mut right = true;
+    let mut kept_off = Duration::ZERO;
     for load in LOADS {
         let mut turns_of: Vec<Vec<Turn>> = readers.iter().map(|_| Vec::new()).collect();
         let mut totals = vec![(0, 0); readers.len()];
@@ -245,6 +256,7 @@ pub fn run(cpus: &[usize], others: Vec<Live>, rounds: usize, ms: u64) -> Result<
                 if round == 0 {
                     continue;
                 }
+                kept_off = kept_off.max(seen.kept_off);
                 let events = made.submitted as f64;
                 turns_of[turn].push(Turn {
                     cpu: seen.cpu.as_nanos() as f64 / events,
@@ -276,5 +288,9 @@ pub fn run(cpus: &[usize], others: Vec<Live>, rounds: usize, ms: u64) -> Result<
             );
         }
     }
+    println!(
+        "\nOthers kept a reader off its CPU for {} ms of a turn at most.",
+        kept_off.as_millis()
+    );
     Ok(right)
 }
