@@ -31,8 +31,7 @@ use crate::{Array, MappedArray};
 ///
 /// Events that come in bursts are woken for once a burst, so there is less to gain:
 /// with 64 at once `Throughput` takes a third of the CPU time of `Latency`, a tenth
-/// with 4 ms. The fewer events there are in a millisecond, the less it gains;
-/// below some two it gains nothing.
+/// with 4 ms. Where less than one wake-up a millisecond is due there is nothing.
 ///
 /// The reader sets it in a map that `ATLAS_RING` of `bpf_atlas.h` declares as
 /// `name_wake`; the submitting macros look there, which costs them a nanosecond or
