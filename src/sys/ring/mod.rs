@@ -11,6 +11,8 @@
 //! is checked is what ships, memory orderings included.
 
 mod pages;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::sync::atomic::Ordering;
@@ -113,12 +115,15 @@ impl<M: Shared> Reader<M> {
     /// As `peek`, when everything before `end` that can be read was.
     #[cold]
     fn peek_anew(&mut self) -> Peek {
-        // Before a sleep, or an end.
-        self.release();
-        match self.catch_up() {
-            Ok(()) => self.look(),
-            Err(what) => Peek::Corrupt(what),
+        if let Err(what) = self.catch_up() {
+            return Peek::Corrupt(what);
         }
+        let found = self.look();
+        if let Peek::Empty | Peek::Busy = found {
+            // Discarded records too: a program wakes a reader that has come to its record.
+            self.release();
+        }
+        found
     }
 
     /// As `peek`, and moves past the record: its bytes stay until the next release.
