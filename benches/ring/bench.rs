@@ -77,7 +77,11 @@ fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The order in which `n` readers take turns: each round from another one on.
+/// The order in which `n` readers take turns: each round from another one on, and every other
+/// round backwards, so that none always comes behind the same.
 fn turns(n: usize, round: usize) -> impl Iterator<Item = usize> {
-    (0..n).map(move |turn| (turn + round) % n)
+    (0..n).map(move |turn| {
+        let at = (turn + round) % n;
+        if round % 2 == 0 { at } else { n - 1 - at }
+    })
 }
