@@ -24,10 +24,10 @@ use crate::{Array, MappedArray};
 ///
 /// | | median from program to reader | reader, CPU time an event | program, an event |
 /// |---|---|---|---|
-/// | `Latency` | 7 µs | 4.2 µs | 4.0 µs |
-/// | `Throughput` | 0.56 ms | 0.14 µs | 0.08 µs |
-/// | `Throughput`, [`set_max_delay`](super::RingBuf::set_max_delay) of 4 ms | 2.1 ms | 0.04 µs | 0.08 µs |
-/// | `Manual`, drained each millisecond | 0.56 ms | 0.12 µs | 0.08 µs |
+/// | `Latency` | 7 µs | 4.1 µs | 3.9 µs |
+/// | `Throughput` | 0.55 ms | 0.13 µs | 0.08 µs |
+/// | `Throughput`, [`set_max_delay`](super::RingBuf::set_max_delay) of 4 ms | 2.1 ms | 0.04 µs | 0.07 µs |
+/// | `Manual`, drained each millisecond | 0.55 ms | 0.11 µs | 0.08 µs |
 ///
 /// Events that come in bursts are woken for once a burst, so there is less to gain:
 /// with 64 at once `Throughput` takes a third of the CPU time of `Latency`, a tenth
