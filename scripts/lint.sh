@@ -13,7 +13,7 @@ check() {
 }
 
 check_c() {
-    find src include tests examples -name '*.[ch]' -print0 |
+    find src include tests examples benches/bpf -name '*.[ch]' -print0 |
         xargs -0 clang-format --dry-run -Werror
 }
 

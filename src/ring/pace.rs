@@ -10,14 +10,28 @@ use crate::{Array, MappedArray};
 
 /// When programs wake the reader of a ring: [`RingBuf::set_wake_up`].
 ///
-/// A wake-up costs the program that gives it about a microsecond and the reader
-/// several, far more than an event itself.
+/// A wake-up costs the program that gives it some microseconds, and a sleep the
+/// reader some more: far more than an event itself, which takes 50 ns and 3.
 ///
 /// | | an event is seen | cost of a busy stream | choose it for |
 /// |---|---|---|---|
 /// | `Latency` | as soon as the reader runs | a wake-up for nearly every event | few events, or ones that something waits for |
-/// | `Throughput` | within 1 ms, the first after a pause at once | one wake-up a millisecond | streams |
+/// | `Throughput` | within 1 ms, the first after a pause at once | one sleep a millisecond | streams |
 /// | `Manual` | when the reader looks | none | a reader that looks on a timer of its own |
+///
+/// Measured with 200,000 events a second, one by one, on a virtual machine, where
+/// sleeps are dear:
+///
+/// | | median from program to reader | reader, CPU time an event | program, an event |
+/// |---|---|---|---|
+/// | `Latency` | 7 µs | 4.1 µs | 3.9 µs |
+/// | `Throughput` | 0.55 ms | 0.13 µs | 0.08 µs |
+/// | `Throughput`, [`set_max_delay`](super::RingBuf::set_max_delay) of 4 ms | 2.1 ms | 0.04 µs | 0.07 µs |
+/// | `Manual`, drained each millisecond | 0.55 ms | 0.11 µs | 0.08 µs |
+///
+/// Events that come in bursts are woken for once a burst, so there is less to gain:
+/// with 64 at once `Throughput` takes a third of the CPU time of `Latency`, a tenth
+/// with 4 ms. Where less than one wake-up a millisecond is due there is nothing.
 ///
 /// The reader sets it in a map that `ATLAS_RING` of `bpf_atlas.h` declares as
 /// `name_wake`; the submitting macros look there, which costs them a nanosecond or

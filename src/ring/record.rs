@@ -31,7 +31,7 @@ impl<E: Event> Record<'_, E> {
     /// The whole record, as the program wrote it.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
-        self.ring.reader.record()
+        self.ring.reader.taken()
     }
 
     #[inline]

@@ -61,8 +61,6 @@ pub struct RingBuf<E> {
     pub(super) bed: Bed,
     totals: Option<PerCpuArray<RingTotals>>,
     tail: bool,
-    /// Whether a record was handed out and not yet consumed.
-    out: bool,
     delivered: u64,
     refused: u64,
     skipped: u64,
@@ -156,7 +154,6 @@ impl<E: Event> RingBuf<E> {
             bed: Bed::default(),
             totals: None,
             tail: false,
-            out: false,
             delivered: 0,
             refused: 0,
             skipped: 0,
@@ -190,19 +187,35 @@ impl<E: Event> RingBuf<E> {
     /// know; it is passed over and counted ([`refused`](Self::refused)).
     /// [`RingCorrupt`](Error::RingCorrupt) when something else writes the
     /// ring's consumer page.
+    #[inline(always)]
     #[expect(clippy::should_implement_trait, reason = "a record borrows the ring")]
     pub fn next(&mut self) -> Result<Option<Record<'_, E>>> {
         self.consume();
-        if !self.peek()? {
-            self.ran_dry(None);
-            return Ok(None);
+        match self.reader.take() {
+            Peek::Record { .. } => {}
+            found => return self.nothing(found),
         }
-        if let Err(unfit) = self.fits() {
-            return Err(self.refuse(unfit));
+        match view::<E>(self.reader.taken(), self.tail) {
+            Ok(_) => {
+                self.delivered += 1;
+                Ok(Some(Record { ring: self }))
+            }
+            Err(unfit) => {
+                let found = self.reader.taken().len();
+                self.consume();
+                Err(self.refusal(unfit, found))
+            }
         }
-        self.out = true;
-        self.delivered += 1;
-        Ok(Some(Record { ring: self }))
+    }
+
+    /// What [`next`](Self::next) says when there is no record.
+    #[cold]
+    fn nothing(&mut self, found: Peek) -> Result<Option<Record<'_, E>>> {
+        if let Peek::Corrupt(what) = found {
+            return Err(Error::RingCorrupt { map: self.raw.name(), what });
+        }
+        self.ran_dry(None);
+        Ok(None)
     }
 
     /// Calls `f` for every record that was there at the call, and no more, so
@@ -239,34 +252,29 @@ impl<E: Event> RingBuf<E> {
         self.consume();
         // Before the look, so that what it does not see is younger.
         let now = self.pace.is_timed().then(std::time::Instant::now);
-        let end = self.reader.producer();
-        let room = self.capacity() / 8;
-        let mut drain = Drain { ring: self, held: 0 };
+        let (room, tail) = (self.capacity() / 8, self.tail);
+        let corrupt = |what| Error::RingCorrupt { map: self.raw.name(), what };
+        let mut run = self.reader.run(RELEASE_EVERY, room).map_err(corrupt)?;
         let mut count = 0;
-        let mut done = false;
-        while count < most {
-            // Also where nothing is before `end`: positions that make no sense are told there.
-            if !drain.ring.peek()? {
-                done = true;
-                break;
+        let ran_dry = loop {
+            if count == most {
+                break false;
             }
-            if !drain.ring.reader.is_before(end) {
-                done = true;
-                break;
-            }
-            let bytes = drain.ring.reader.record();
-            let (event, own) = match drain.ring.view(bytes) {
+            let Some(bytes) = run.next().map_err(corrupt)? else { break true };
+            let (event, own) = match view::<E>(bytes, tail) {
                 Ok(view) => view,
-                Err(unfit) => return Err(drain.ring.refuse(unfit)),
+                Err(unfit) => {
+                    let found = bytes.len();
+                    drop(run);
+                    return Err(self.refusal(unfit, found));
+                }
             };
             count += 1;
-            drain.ring.delivered += 1;
-            drain.ring.out = true;
+            self.delivered += 1;
             f(event, &bytes[own..]);
-            drain.step(room);
-        }
-        drop(drain);
-        if done {
+        };
+        drop(run);
+        if ran_dry {
             self.ran_dry(now);
         }
         Ok(count)
@@ -296,27 +304,10 @@ impl<E: Event> RingBuf<E> {
         }
     }
 
-    /// The event at the start of a record, and its length.
-    #[inline]
-    fn view<'b>(&self, bytes: &'b [u8]) -> Result<(E::Ref<'b>, usize), Unfit> {
-        let (event, own) = E::view(bytes)?;
-        if bytes.len() != own && !self.tail {
-            return Err(Unfit::Short { expected: own });
-        }
-        Ok((event, own))
-    }
-
-    #[inline]
-    fn fits(&self) -> Result<(), Unfit> {
-        self.view(self.reader.record()).map(drop)
-    }
-
-    /// Passes over the record that is next, and says why.
+    /// Why a record of so many bytes was passed over.
     #[cold]
-    fn refuse(&mut self, unfit: Unfit) -> Error {
-        let (map, found) = (self.raw.name(), self.reader.record().len());
-        self.reader.step();
-        self.reader.release();
+    fn refusal(&mut self, unfit: Unfit, found: usize) -> Error {
+        let map = self.raw.name();
         self.refused += 1;
         match unfit {
             Unfit::Short { expected } => {
@@ -329,11 +320,7 @@ impl<E: Event> RingBuf<E> {
     /// Consumes the record that is out, if any.
     #[inline]
     pub(super) fn consume(&mut self) {
-        if self.out {
-            self.out = false;
-            self.reader.step();
-            self.reader.release();
-        }
+        self.reader.release();
     }
 
     /// Everything this reader has dealt with.
@@ -428,32 +415,14 @@ impl<E: Event> RingBuf<E> {
     }
 }
 
-/// A drain under way: gives memory back in batches, and on a panic.
-struct Drain<'r, E: Event> {
-    ring: &'r mut RingBuf<E>,
-    held: usize,
-}
-
-impl<E: Event> Drain<'_, E> {
-    #[inline]
-    fn step(&mut self, room: usize) {
-        self.ring.out = false;
-        let reader = &mut self.ring.reader;
-        reader.step();
-        self.held += 1;
-        if self.held == RELEASE_EVERY || reader.held() >= room {
-            reader.release();
-            self.held = 0;
-        }
+/// The event at the start of a record, and its length; `tail` says whether more may follow.
+#[inline]
+fn view<E: Event>(bytes: &[u8], tail: bool) -> Result<(E::Ref<'_>, usize), Unfit> {
+    let (event, own) = E::view(bytes)?;
+    if bytes.len() != own && !tail {
+        return Err(Unfit::Short { expected: own });
     }
-}
-
-impl<E: Event> Drop for Drain<'_, E> {
-    fn drop(&mut self) {
-        // The record that a panic left half-read is consumed.
-        self.ring.consume();
-        self.ring.reader.release();
-    }
+    Ok((event, own))
 }
 
 impl<E> AsFd for RingBuf<E> {

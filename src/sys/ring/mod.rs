@@ -11,6 +11,8 @@
 //! is checked is what ships, memory orderings included.
 
 mod pages;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::sync::atomic::Ordering;
@@ -43,10 +45,10 @@ pub(crate) struct Reader<M> {
     /// consumer position while records are out.
     at: usize,
     /// The producer position when it was last looked at: it is loaded anew only
-    /// when everything before it was read, since producers own its cache line.
+    /// when nothing before it can be read, since producers own its cache line.
     end: usize,
-    /// The length of the committed record at `at`, if `peek` found one.
-    record: Option<usize>,
+    /// The record that `take` took, position and length, until memory is given back.
+    taken: (usize, usize),
     /// The consumer position as the producers see it.
     released: usize,
     /// The most bytes that were seen waiting.
@@ -76,7 +78,7 @@ impl<M: Shared> Reader<M> {
     /// Goes on where the last consumer of the ring ended.
     pub(crate) fn new(memory: M) -> Self {
         let at = memory.load_consumer(Ordering::Acquire);
-        Self { memory, at, end: at, record: None, released: at, high_water: 0 }
+        Self { memory, at, end: at, taken: (at, 0), released: at, high_water: 0 }
     }
 
     /// The bytes between the reader and the newest reservation, busy and
@@ -104,58 +106,96 @@ impl<M: Shared> Reader<M> {
     /// What is next, past discarded records.
     #[inline]
     pub(crate) fn peek(&mut self) -> Peek {
-        if let Some(len) = self.record {
-            return Peek::Record { len };
+        match self.look() {
+            found @ (Peek::Record { .. } | Peek::Corrupt(_)) => found,
+            Peek::Empty | Peek::Busy => self.peek_anew(),
         }
-        loop {
-            if self.at == self.end {
-                // Acquire pairs with the kernel's release of the position: the
-                // headers below it are written.
-                self.end = self.memory.load_producer(Ordering::Acquire);
-                // Nobody else moves it, or two readers tear each other's records.
-                if self.memory.load_consumer(Ordering::Relaxed) != self.released {
-                    return self.corrupt("something else moved its consumer position");
-                }
-                if self.at == self.end {
-                    self.release();
-                    return Peek::Empty;
-                }
-                self.high_water = self.high_water.max(self.end.wrapping_sub(self.at));
-            }
-            let waiting = self.end.wrapping_sub(self.at);
-            if waiting > self.memory.size() || waiting < HEADER || self.at % HEADER != 0 {
-                return self.corrupt("its positions contradict each other");
-            }
+    }
+
+    /// As `peek`, when everything before `end` that can be read was.
+    #[cold]
+    fn peek_anew(&mut self) -> Peek {
+        if let Err(what) = self.catch_up() {
+            return Peek::Corrupt(what);
+        }
+        let found = self.look();
+        if let Peek::Empty | Peek::Busy = found {
+            // Discarded records too: a program wakes a reader that has come to its record.
+            self.release();
+        }
+        found
+    }
+
+    /// As `peek`, and moves past the record: its bytes stay until the next release.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Peek {
+        let found = self.peek();
+        if let Peek::Record { len } = found {
+            self.taken = (self.at, len);
+            self.at = self.at.wrapping_add(footprint(len));
+        }
+        found
+    }
+
+    /// Sees where the producers are. What was found is checked here once, for
+    /// all that lies before `end`: the two positions are multiples of a header
+    /// and no further apart than the ring is long.
+    fn catch_up(&mut self) -> Result<(), &'static str> {
+        // Acquire pairs with the kernel's release of the position: the headers
+        // below it are written.
+        let end = self.memory.load_producer(Ordering::Acquire);
+        // Nobody else moves it, or two readers tear each other's records.
+        if self.memory.load_consumer(Ordering::Relaxed) != self.released {
+            return Err(self.corrupt("something else moved its consumer position"));
+        }
+        let waiting = end.wrapping_sub(self.at);
+        if waiting > self.memory.size() || waiting % HEADER != 0 || self.at % HEADER != 0 {
+            return Err(self.corrupt("its positions contradict each other"));
+        }
+        self.end = end;
+        self.high_water = self.high_water.max(waiting);
+        Ok(())
+    }
+
+    /// What is before `end`, past discarded records.
+    #[inline]
+    fn look(&mut self) -> Peek {
+        while self.at != self.end {
             // Acquire pairs with the exchange of the commit: the payload is written.
             let header = self.memory.load_header(self.at, Ordering::Acquire);
             if header & BUSY != 0 {
-                self.release();
                 return Peek::Busy;
             }
-            let len = (header & !(BUSY | DISCARDED)) as usize;
-            if footprint(len) > waiting {
-                return self.corrupt("a record is longer than what was produced");
+            let len = (header & !DISCARDED) as usize;
+            // So that `at` never passes `end`, and keeps its distance.
+            if footprint(len) > self.end.wrapping_sub(self.at) {
+                return Peek::Corrupt(self.corrupt("a record is longer than what was produced"));
             }
             if header & DISCARDED == 0 {
-                self.record = Some(len);
                 return Peek::Record { len };
             }
             // Its room is given back with what comes next, or at the latest before a sleep.
             self.at = self.at.wrapping_add(footprint(len));
         }
+        Peek::Empty
+    }
+
+    /// Everything that is there now, to be read in one go.
+    pub(crate) fn run(&mut self, most: usize, room: usize) -> Result<Run<'_, M>, &'static str> {
+        self.catch_up()?;
+        Ok(Run { reader: self, most, room, left: most })
     }
 
     #[cold]
-    fn corrupt(&mut self, what: &'static str) -> Peek {
+    fn corrupt(&mut self, what: &'static str) -> &'static str {
         // So that the next look is a new one.
         self.end = self.at;
-        Peek::Corrupt(what)
+        what
     }
 
     /// Moves past the record that `peek` found, without giving its memory back.
-    #[inline]
     pub(crate) fn step(&mut self) {
-        if let Some(len) = self.record.take() {
+        if let Peek::Record { len } = self.look() {
             self.at = self.at.wrapping_add(footprint(len));
         }
     }
@@ -190,9 +230,45 @@ impl<M: Shared> Reader<M> {
         if self.at == self.released {
             return;
         }
+        self.taken.1 = 0;
         // Release: our reads of the records are over before the kernel, which
         // acquires the position, reuses their memory.
         self.memory.store_consumer(self.at, Ordering::Release);
         self.released = self.at;
+    }
+}
+
+/// A reader's way through what was there at one moment. It gives memory back
+/// every so many records or bytes, and when it is dropped, also by a panic.
+#[derive(Debug)]
+pub(crate) struct Run<'r, M: Shared> {
+    reader: &'r mut Reader<M>,
+    most: usize,
+    room: usize,
+    /// How many records until memory is given back.
+    left: usize,
+}
+
+impl<M: Shared> Run<'_, M> {
+    /// Moves past the next record that was committed, which stays where it is
+    /// until the next call: it ends at the reader's position.
+    #[inline]
+    pub(crate) fn pass(&mut self) -> Peek {
+        if self.left == 0 || self.reader.held() >= self.room {
+            self.reader.release();
+            self.left = self.most;
+        }
+        let found = self.reader.look();
+        if let Peek::Record { len } = found {
+            self.left -= 1;
+            self.reader.at = self.reader.at.wrapping_add(footprint(len));
+        }
+        found
+    }
+}
+
+impl<M: Shared> Drop for Run<'_, M> {
+    fn drop(&mut self) {
+        self.reader.release();
     }
 }
