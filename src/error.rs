@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use crate::caps::Capability;
 pub use crate::op::{Op, ReadOnlyBecause};
 pub use crate::sys::commands::Errno;
-use crate::{MapKind, MapName, Mismatch};
+use crate::{MapKind, MapName, Mismatch, Unproved};
 
 /// What the crate's fallible calls on an open map return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -324,6 +324,16 @@ pub enum OpenError {
         map: MapName,
         /// What differs: in the key, the value, or both.
         mismatches: Vec<Mismatch>,
+    },
+
+    /// A proof of the types was asked for, and the kernel gives none: sizes are
+    /// all that could be compared.
+    #[error("map `{map}`: its types are not proved, and a proof was required: {why}")]
+    Unproved {
+        /// The map.
+        map: MapName,
+        /// Why there is no proof.
+        why: Unproved,
     },
 
     /// There is no such pin or map id.

@@ -13,6 +13,7 @@ mod attach;
 mod config;
 mod pins;
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
 
@@ -25,6 +26,7 @@ pub use self::attach::{LoadedObject, Program};
 pub use self::config::{MapConfig, MapSpec, ProgramConfig};
 use crate::agent::{LoadError, quietly};
 use crate::error::{Errno, OpenError};
+use crate::raw::Declared;
 use crate::sys::pod::Pod;
 use crate::sys::words::{boxed, initialised};
 
@@ -106,7 +108,15 @@ pub struct OpenedObject {
     name: &'static str,
     /// Programs that `attach` passes over.
     manual: Vec<&'static str>,
+    /// Whether sizes alone are not enough for a map of another program.
+    require_proof: bool,
+    /// Maps of other objects that take the place of this one's, and the BTF
+    /// they were declared with.
+    shared: Shared,
 }
+
+/// By the map's name in C.
+type Shared = BTreeMap<&'static str, Option<Declared>>;
 
 impl OpenedObject {
     /// Opens the object in memory. `name` begins the kernel's names of the
@@ -118,7 +128,13 @@ impl OpenedObject {
         let object = quietly(format!("opening {name}"), || {
             ObjectBuilder::default().name(name)?.open_memory(bytes)
         })?;
-        Ok(Self { object, name, manual: Vec::new() })
+        Ok(Self { object, name, manual: Vec::new(), require_proof: false, shared: Shared::new() })
+    }
+
+    /// From now on [`configure_map`](Self::configure_map) refuses pinned and
+    /// shared maps whose types cannot be proved.
+    pub fn require_proof(&mut self) {
+        self.require_proof = true;
     }
 
     /// libbpf-rs's object, for what has no method here.
@@ -187,7 +203,7 @@ impl OpenedObject {
     /// [`ObjectError::Load`], with the verifier's log.
     pub fn load(self) -> Result<LoadedObject, ObjectError> {
         let object = quietly(format!("loading {}", self.name), || self.object.load())?;
-        Ok(LoadedObject::new(object, self.manual))
+        Ok(LoadedObject::new(object, self.manual, self.shared))
     }
 }
 

@@ -165,6 +165,7 @@ const READ_MAPS: &str = r#"
     open.rodata.wanted = 41;
     open.bss.runs = 1;
     open.maps.by_conn.set_max_entries(32);
+    open.require_proof();
     let mut loaded = open.load().unwrap_or_else(|e| panic!("{e}"));
     bad.ran(loaded.progs().fill_maps().libbpf(run), &[]);
     maps(loaded.into_handle(), bad);
@@ -195,6 +196,9 @@ fn maps(mut handle: Handle, bad: &mut Bad) {
     let words = [1_u32, 2, 3].map(u32::to_ne_bytes).concat();
     let sizes = maps.by_size.lookup(0x0102_0304_u32.to_ne_bytes()).unwrap();
     bad.is("by_size has bytes", sizes.is_some_and(|bytes: [u8; 12]| bytes[..] == words[..]));
+    let unproved = ::bpf_atlas::Proof::SizesOnly(::bpf_atlas::Unproved::NoBtf);
+    bad.is("nothing is to be proved of bytes", *maps.by_size.proof() == unproved);
+    bad.is("all else is proved", *maps.by_conn.proof() == ::bpf_atlas::Proof::Btf);
     bad.is("hidden has an enum key", maps.hidden.lookup(Proto::PROTO_UDP).unwrap() == Some(77));
     let per_cpu = maps.r#type.lookup([1, 2, 3, 4, 5, 6]).unwrap();
     bad.is("type holds keys", per_cpu.is_some_and(|all| all.iter().any(|one| *one == key)));

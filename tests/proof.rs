@@ -121,6 +121,9 @@ fn g9_without_cap_sys_admin_the_object_proves_its_maps() {
         let bare = std::os::fd::AsFd::as_fd(map).try_clone_to_owned().unwrap();
         let flows = Hash::<Key, Reference>::open(&bare).unwrap();
         assert_eq!(*flows.proof(), Proof::SizesOnly(Unproved::NotPermitted));
+        let error = flows.require_proof().unwrap_err();
+        assert!(matches!(error, OpenError::Unproved { why: Unproved::NotPermitted, .. }));
+        Hash::<Key, Reference>::open(map).unwrap().require_proof().unwrap();
         assert!(matches!(Hash::<Key, Grown>::open(&bare), Err(OpenError::ValueSize { .. })));
         return;
     }

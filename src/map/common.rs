@@ -157,6 +157,25 @@ macro_rules! map_kind {
                 self.typed.proof()
             }
 
+            /// The same map, if its types were proved field by field: where sizes
+            /// are all that could be compared, a field that moved would go
+            /// unnoticed. No system call.
+            ///
+            /// ```no_run
+            /// # fn main() -> Result<(), bpf_atlas::OpenError> {
+            /// use bpf_atlas::Hash;
+            /// let counts = Hash::<u32, u64>::open_pinned("/sys/fs/bpf/counts")?.require_proof()?;
+            /// # Ok(())
+            /// # }
+            /// ```
+            ///
+            /// # Errors
+            /// [`Unproved`](crate::OpenError::Unproved), with the reason.
+            pub fn require_proof(self) -> Result<Self, $crate::OpenError> {
+                self.proof().required(self.name())?;
+                Ok(self)
+            }
+
             /// The map without its types.
             pub fn raw(&self) -> &$crate::RawMap {
                 &self.typed.raw

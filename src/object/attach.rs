@@ -6,7 +6,7 @@ use std::fmt;
 
 use libbpf_rs::{Link, Object, ProgramMut, XdpFlags};
 
-use super::{ObjectError, is_section, map_of};
+use super::{ObjectError, Shared, is_section, map_of};
 use crate::agent::{self, btf_of, quietly};
 use crate::error::OpenError;
 use crate::global::Global;
@@ -25,6 +25,7 @@ pub struct LoadedObject {
     object: Object,
     manual: Vec<&'static str>,
     attached: BTreeSet<String>,
+    shared: Shared,
 }
 
 /// Sections that say where their programs go, before the first `/`.
@@ -60,8 +61,8 @@ fn has_target(section: &str) -> bool {
 }
 
 impl LoadedObject {
-    pub(super) fn new(object: Object, manual: Vec<&'static str>) -> Self {
-        Self { held: Vec::new(), object, manual, attached: BTreeSet::new() }
+    pub(super) fn new(object: Object, manual: Vec<&'static str>, shared: Shared) -> Self {
+        Self { held: Vec::new(), object, manual, attached: BTreeSet::new(), shared }
     }
 
     /// libbpf-rs's object.
@@ -79,7 +80,21 @@ impl LoadedObject {
     /// # Errors
     /// [`OpenError::NotFound`], and as [`RawMap::open`].
     pub fn map(&self, name: &str) -> Result<RawMap, OpenError> {
-        maps(&self.object)(name)
+        self.maps()(name)
+    }
+
+    /// Finds maps by their names in C, as [`map`](Self::map). For generated code.
+    #[doc(hidden)]
+    pub fn maps(&self) -> impl Fn(&str) -> Result<RawMap, OpenError> {
+        let own = maps(&self.object);
+        move |name| {
+            let map = own(name)?;
+            // A shared map is told by the object that it was made for.
+            Ok(match self.shared.get(name) {
+                Some(declared) => map.with_declared(declared.clone()),
+                None => map,
+            })
+        }
     }
 
     /// The variables of a section, live.

@@ -1,14 +1,15 @@
 //! What can be asked of maps and programs before they are loaded.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use super::pins;
 use super::{ObjectError, OpenedObject};
 use crate::agent::quietly;
-use crate::error::{Errno, Op, OpenError};
+use crate::error::OpenError;
 use crate::kind::MapKind;
 use crate::layout::Layout;
+use crate::raw::RawMap;
 use crate::source::MapSource;
 use crate::sys::open_map::forget_pin_path;
 
@@ -19,13 +20,15 @@ pub struct MapSpec {
     kind: MapKind,
     key: Option<&'static Layout>,
     value: Option<&'static Layout>,
+    by_size: bool,
     pinned_by_name: bool,
 }
 
 impl MapSpec {
     /// A map by its name in C and its `BPF_MAP_TYPE_…`.
     pub const fn new(name: &'static str, kind: u32) -> Self {
-        Self { name, kind: MapKind::from_raw(kind), key: None, value: None, pinned_by_name: false }
+        let kind = MapKind::from_raw(kind);
+        Self { name, kind, key: None, value: None, by_size: false, pinned_by_name: false }
     }
 
     /// With the types of keys and values.
@@ -36,6 +39,13 @@ impl MapSpec {
         value: Option<&'static Layout>,
     ) -> Self {
         Self { key, value, ..self }
+    }
+
+    /// Declared by a size where a type could stand: the kernel has no BTF of
+    /// such a map, and there is nothing to prove but sizes.
+    #[must_use]
+    pub const fn by_size(self) -> Self {
+        Self { by_size: true, ..self }
     }
 
     /// Pinned where the source says `__uint(pinning, LIBBPF_PIN_BY_NAME)`.
@@ -52,6 +62,11 @@ impl MapSpec {
         self.kind
     }
 
+    /// Whether C declares types, so that they can be proved.
+    pub(super) fn is_typed(&self) -> bool {
+        !self.by_size
+    }
+
     pub(super) fn types(&self) -> (Option<&'static Layout>, Option<&'static Layout>) {
         (self.key, self.value)
     }
@@ -63,7 +78,7 @@ impl MapSpec {
 pub struct MapConfig {
     max_entries: Option<u32>,
     pin: Option<PathBuf>,
-    share: Option<Result<OwnedFd, OpenError>>,
+    share: Option<Result<RawMap, OpenError>>,
 }
 
 impl MapConfig {
@@ -84,13 +99,7 @@ impl MapConfig {
     /// Takes this map instead of creating one: to share a map between objects.
     /// It is not pinned.
     pub fn share(&mut self, map: impl MapSource) -> &mut Self {
-        self.share = Some(map.map_fd().and_then(|fd| {
-            fd.try_clone_to_owned().map_err(|error| OpenError::Sys {
-                what: "sharing a map".into(),
-                op: Op::Duplicate,
-                errno: Errno(error.raw_os_error().unwrap_or(0)),
-            })
-        }));
+        self.share = Some(RawMap::open(map));
         self
     }
 }
@@ -141,7 +150,10 @@ impl OpenedObject {
         let MapConfig { max_entries, pin, share } = config;
         let name = spec.name;
         let missing = || ObjectError::Missing { what: format!("map `{name}`") };
-        let mut map = self.map(|other| other == name).ok_or_else(missing)?;
+        let require_proof = self.require_proof;
+        // Only of `object`: what is shared is noted beside it.
+        let mut maps = self.object.maps_mut();
+        let mut map = maps.find(|map| map.name() == name).ok_or_else(missing)?;
         if let Some(entries) = max_entries {
             quietly(format!("setting max_entries of map `{name}`"), || {
                 map.set_max_entries(entries)
@@ -153,9 +165,10 @@ impl OpenedObject {
             quietly(format!("preparing ring `{name}`"), || map.set_value_size(0))?;
         }
         if let Some(shared) = share {
-            let fd = shared?;
-            pins::check_shared(spec, &fd)?;
-            quietly(format!("sharing map `{name}`"), || map.reuse_fd(fd.as_fd()))?;
+            let shared = shared?;
+            pins::check_shared(spec, &shared, require_proof)?;
+            quietly(format!("sharing map `{name}`"), || map.reuse_fd(shared.as_fd()))?;
+            self.shared.insert(name, shared.declared().cloned());
             return forget_pin_path(&mut map).map_err(|errno| ObjectError::Kernel {
                 what: format!("sharing map `{name}`"),
                 errno,
@@ -167,7 +180,7 @@ impl OpenedObject {
             spec.pinned_by_name.then(|| root.join(name))
         });
         let Some(path) = path else { return Ok(()) };
-        pins::check(spec, &map, &path)?;
+        pins::check(spec, &map, &path, require_proof)?;
         if asked || root.is_some() {
             quietly(format!("pinning map `{name}` at {}", path.display()), || {
                 map.set_pin_path(&path)

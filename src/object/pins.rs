@@ -1,7 +1,6 @@
 //! Pinned maps of other versions of a program: refused with all differences,
 //! before libbpf would refuse them with none.
 
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use libbpf_rs::OpenMapMut;
@@ -13,7 +12,7 @@ use crate::proof;
 use crate::raw::RawMap;
 
 /// Whether a map can be taken for another that the object declares.
-fn check_types(spec: &MapSpec, raw: &RawMap) -> Result<(), OpenError> {
+fn check_types(spec: &MapSpec, raw: &RawMap, require_proof: bool) -> Result<(), OpenError> {
     let map = raw.name();
     if raw.kind() != spec.kind() {
         let (expected, found) = (spec.kind(), raw.kind());
@@ -22,7 +21,10 @@ fn check_types(spec: &MapSpec, raw: &RawMap) -> Result<(), OpenError> {
     let (key, value) = spec.types();
     if let (Some(key), Some(value)) = (key, value) {
         // The table of differences tells more than two sizes do.
-        proof::of_map(raw, key, value)?;
+        let proof = proof::of_map(raw, key, value)?;
+        if require_proof && spec.is_typed() {
+            proof.required(map)?;
+        }
     }
     if let Some(key) = key.filter(|key| key.size != raw.key_size() as usize) {
         let kernel = raw.key_size();
@@ -36,13 +38,21 @@ fn check_types(spec: &MapSpec, raw: &RawMap) -> Result<(), OpenError> {
 }
 
 /// Whether a map of another object can take this one's place.
-pub(super) fn check_shared(spec: &MapSpec, fd: &OwnedFd) -> Result<(), ObjectError> {
-    check_types(spec, &RawMap::open(fd.as_fd())?)?;
-    Ok(())
+pub(super) fn check_shared(
+    spec: &MapSpec,
+    shared: &RawMap,
+    require_proof: bool,
+) -> Result<(), ObjectError> {
+    Ok(check_types(spec, shared, require_proof)?)
 }
 
 /// Whether what is pinned at `path`, if anything is, can be gone on with.
-pub(super) fn check(spec: &MapSpec, map: &OpenMapMut<'_>, path: &Path) -> Result<(), ObjectError> {
+pub(super) fn check(
+    spec: &MapSpec,
+    map: &OpenMapMut<'_>,
+    path: &Path,
+    require_proof: bool,
+) -> Result<(), ObjectError> {
     let name = spec.name();
     let refuse = |why| ObjectError::Pin { map: name, path: path.into(), why };
     let raw = match RawMap::open_pinned(path) {
@@ -51,7 +61,7 @@ pub(super) fn check(spec: &MapSpec, map: &OpenMapMut<'_>, path: &Path) -> Result
         Err(OpenError::NotFound { .. }) => return Ok(()),
         Err(error) => return Err(refuse(error)),
     };
-    check_types(spec, &raw).map_err(refuse)?;
+    check_types(spec, &raw, require_proof).map_err(refuse)?;
     let pinned = raw.info();
     // libbpf finds out a perf array's number of CPUs later, and the kernel adds
     // a flag to the maps of devices.

@@ -18,7 +18,7 @@ use self::compare::compare;
 pub use self::table::Mismatch;
 use crate::error::{Errno, OpenError};
 use crate::layout::Layout;
-use crate::raw::{RawMap, Shape};
+use crate::raw::{MapName, RawMap, Shape};
 
 /// How far the types of an open map were proved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,16 @@ pub enum Proof {
     ObjectBtf,
     /// Only the sizes could be compared.
     SizesOnly(Unproved),
+}
+
+impl Proof {
+    /// An error where sizes are all that was compared.
+    pub(crate) fn required(&self, map: MapName) -> Result<(), OpenError> {
+        match self {
+            Self::Btf | Self::ObjectBtf => Ok(()),
+            Self::SizesOnly(why) => Err(OpenError::Unproved { map, why: why.clone() }),
+        }
+    }
 }
 
 /// Why types could not be compared field by field.

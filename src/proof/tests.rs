@@ -215,6 +215,9 @@ fn a_map_without_btf_is_proved_by_its_sizes() {
     let map = Hash::<u32, u64>::create("untyped", 4);
     let map = map.unwrap();
     assert_eq!(*map.proof(), Proof::SizesOnly(Unproved::NoBtf));
+    let error = map.require_proof().unwrap_err();
+    assert!(matches!(error, OpenError::Unproved { why: Unproved::NoBtf, .. }), "{error}");
+    assert!(error.to_string().starts_with("map `untyped`: its types are not proved"), "{error}");
 }
 
 /// The real map's BTF with bytes changed at random, every type of it compared

@@ -5,8 +5,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bpf_atlas::{Hash, ObjectError, OpenError};
+use bpf_atlas::{Hash, ObjectError, OpenError, Proof, Unproved};
 use bpf_atlas_build_e2e::{pinned_grown, pinned_reordered, pinned_shrunk, pinned_v1};
+
+#[path = "../../../../tests/support/mod.rs"]
+mod support;
+use support::{child_with, role, skipped};
 
 /// A directory in the BPF file system, gone with its pins at the end.
 struct Pins(PathBuf);
@@ -120,4 +124,75 @@ fn a_path_of_its_own_and_a_shared_map() {
     open.maps.stats.share(&first.maps.stats);
     let error = open.load().unwrap_err();
     assert!(matches!(error, ObjectError::Map(OpenError::Types { .. })), "{error}");
+}
+
+/// The kernel gives no BTF by id to a process with `CAP_BPF` and `CAP_PERFMON`
+/// alone, so a pin whose fields changed places looks like the right one.
+#[test]
+fn without_a_proof_a_reordered_pin_goes_unnoticed_unless_one_is_required() {
+    const NAME: &str = "without_a_proof_a_reordered_pin_goes_unnoticed_unless_one_is_required";
+    const BPF_AND_PERFMON: [u32; 2] = [39, 38];
+    if role().is_some() {
+        return unprivileged(Path::new(&std::env::var("PIN").unwrap()));
+    }
+    let pins = Pins::new("unproved");
+    leave(&pins);
+    let Some(mut child) = child_with(&BPF_AND_PERFMON, NAME, "unprivileged") else {
+        return skipped(NAME, "no setpriv (util-linux)");
+    };
+    let output = child.env("PIN", pins.0.join("stats")).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    // And with it, the reordered pin is refused with the table either way.
+    let mut open = pinned_reordered::open().unwrap();
+    open.set_pin_root(&pins.0).require_proof();
+    let error = open.load().unwrap_err();
+    assert!(matches!(error, ObjectError::Pin { why: OpenError::Types { .. }, .. }), "{error}");
+    let mut open = pinned_v1::open().unwrap();
+    open.set_pin_root(&pins.0).require_proof();
+    assert_eq!(*open.load().unwrap().maps.stats.proof(), Proof::Btf);
+}
+
+fn unprivileged(pin: &Path) {
+    const NOT_PERMITTED: Proof = Proof::SizesOnly(Unproved::NotPermitted);
+    let root = pin.parent().unwrap();
+    let mut open = pinned_reordered::open().unwrap();
+    open.set_pin_root(root);
+    let loaded = open.load().unwrap();
+    assert_eq!(*loaded.maps.stats.proof(), NOT_PERMITTED);
+    let error = loaded.maps.stats.require_proof().unwrap_err();
+    assert!(matches!(error, OpenError::Unproved { .. }), "{error}");
+
+    let mut open = pinned_reordered::open().unwrap();
+    open.set_pin_root(root).require_proof();
+    let error = open.load().unwrap_err();
+    let ObjectError::Pin { map: "stats", why: OpenError::Unproved { why, .. }, .. } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(*why, Unproved::NotPermitted);
+    let said = error.to_string();
+    for words in ["`stats`", &pin.display().to_string(), "CAP_SYS_ADMIN", "proof was required"] {
+        assert!(said.contains(words), "no {words} in {said}");
+    }
+
+    // Maps of the object's own are proved by the object, and so is one that is
+    // shared with another object, by the object that made it.
+    let mut open = pinned_v1::open().unwrap();
+    open.maps.stats.set_pin_path(root.join("own"));
+    open.require_proof();
+    let own = open.load().unwrap();
+    assert_eq!(*own.maps.stats.proof(), Proof::ObjectBtf);
+    let mut open = pinned_v1::open().unwrap();
+    open.require_proof();
+    open.maps.stats.share(&own.maps.stats);
+    assert_eq!(*open.load().unwrap().maps.stats.proof(), Proof::ObjectBtf);
+    let mut open = pinned_reordered::open().unwrap();
+    open.maps.stats.share(&own.maps.stats);
+    let error = open.load().unwrap_err();
+    assert!(matches!(error, ObjectError::Map(OpenError::Types { .. })), "{error}");
+    let mut open = pinned_v1::open().unwrap();
+    open.require_proof();
+    open.maps.stats.share(Hash::<u32, pinned_v1::Stat>::open_pinned(pin).unwrap());
+    let error = open.load().unwrap_err();
+    assert!(matches!(error, ObjectError::Map(OpenError::Unproved { .. })), "{error}");
 }

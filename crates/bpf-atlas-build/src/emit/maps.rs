@@ -4,6 +4,15 @@ use super::{Emit, doc, indent, literal};
 use crate::plan::{Handle, MapPlan};
 use crate::types::Ty;
 
+/// Whether there is more to prove of a map than sizes: C declares types.
+fn provable(map: &MapPlan) -> bool {
+    match map.handle {
+        Handle::Keyed(..) => map.def.key.is_some() || map.def.value.is_some(),
+        Handle::Indexed(..) => map.def.value.is_some(),
+        Handle::Ring(..) | Handle::Raw(_) => false,
+    }
+}
+
 impl Emit<'_> {
     /// The type of a handle.
     fn handle(&self, handle: &Handle) -> String {
@@ -24,6 +33,13 @@ impl Emit<'_> {
         let fields: String = maps.iter().map(|map| self.map_field(map)).collect();
         let open: String =
             maps.iter().map(|map| format!("{}: {},\n", map.rust, self.open(map))).collect();
+        let proved: String = maps
+            .iter()
+            .map(|map| {
+                let asked = if provable(map) { ".require_proof()?" } else { "" };
+                format!("{0}: self.{0}{asked},\n", map.rust)
+            })
+            .collect();
         let mut out = doc("The maps of the object, typed. They live as long as they are needed.");
         out.push_str(&format!("#[derive(Debug)]\npub struct Maps {{\n{}}}\n\n", indent(&fields)));
         out.push_str(&format!(
@@ -31,10 +47,19 @@ impl Emit<'_> {
              skeleton, too.\n    ///\n    /// # Errors\n    /// Where a map is not of the types \
              declared here, or not loaded.\n    pub fn open(\n        object: \
              &{krate}::__private::libbpf_rs::Object,\n    ) -> \
-             ::core::result::Result<Self, {krate}::OpenError> {{\n        let map = \
-             {krate}::object::maps(object);\n        ::core::result::Result::Ok(Self {{\n{}        \
-             }})\n    }}\n}}\n\n",
-            indent(&indent(&indent(&open)))
+             ::core::result::Result<Self, {krate}::OpenError> {{\n        \
+             Self::of({krate}::object::maps(object))\n    }}\n\n    \
+             fn of(\n        map: impl ::core::ops::Fn(&str) -> \
+             ::core::result::Result<{krate}::RawMap, {krate}::OpenError>,\n    ) -> \
+             ::core::result::Result<Self, {krate}::OpenError> {{\n        \
+             ::core::result::Result::Ok(Self {{\n{}        }})\n    }}\n\n    \
+             /// The same maps, if the types of each typed one were proved field by field: see\n    \
+             /// [`Open::require_proof`].\n    ///\n    /// # Errors\n    /// \
+             [`Unproved`]({krate}::OpenError::Unproved) for the first that was not.\n    \
+             pub fn require_proof(self) -> ::core::result::Result<Self, {krate}::OpenError> {{\n        \
+             ::core::result::Result::Ok(Self {{\n{}        }})\n    }}\n}}\n\n",
+            indent(&indent(&indent(&open))),
+            indent(&indent(&indent(&proved)))
         ));
         out.push_str(&self.inner(maps));
         out
@@ -134,6 +159,9 @@ impl Emit<'_> {
         };
         if !key.ends_with("None") {
             out.push_str(&format!(".with_types({key}, {value})"));
+            if !provable(map) {
+                out.push_str(".by_size()");
+            }
         }
         if map.def.pinned {
             out.push_str(".pinned_by_name()");

@@ -144,11 +144,11 @@ impl Emit<'_> {
              ::core::result::Result::Ok(Open {{\n{values}        maps: \
              ::core::default::Default::default(),\n        progs: \
              ::core::default::Default::default(),\n        pin_root: ::core::option::Option::None,\n        \
-             object,\n    }})\n}}\n\n\
+             require_proof: false,\n        object,\n    }})\n}}\n\n\
              /// The object before it is loaded: set what is to be otherwise than the source says.\n\
              #[derive(Debug)]\npub struct Open {{\n{fields}    /// What is asked of maps.\n    pub maps: \
              OpenMaps,\n    /// What is asked of programs.\n    pub progs: OpenProgs,\n    pin_root: \
-             ::core::option::Option<::std::path::PathBuf>,\n    object: \
+             ::core::option::Option<::std::path::PathBuf>,\n    require_proof: bool,\n    object: \
              {krate}::object::OpenedObject,\n}}\n\n\
              /// What is asked of each map.\n#[derive(Debug, Default)]\npub struct OpenMaps \
              {{\n{maps}}}\n\n\
@@ -164,6 +164,13 @@ impl Emit<'_> {
              `/sys/fs/bpf`.\n    pub fn set_pin_root(&mut self, path: impl \
              ::core::convert::Into<::std::path::PathBuf>) -> &mut Self {{\n        self.pin_root = \
              ::core::option::Option::Some(path.into());\n        self\n    }}\n\n    \
+             /// Has [`load`](Self::load) refuse a typed map of which sizes are all that could be \
+             compared. Without\n    /// `CAP_SYS_ADMIN` the kernel tells no types of a map that was \
+             pinned by another process, and a\n    /// field that moved since would go unnoticed.\n    \
+             ///\n    /// Nothing is asked of maps that C declares by `key_size` and `value_size` alone, \
+             of rings and of\n    /// untyped maps: no types of theirs are in the kernel.\n    pub fn \
+             require_proof(&mut self) -> &mut Self {{\n        self.require_proof = true;\n        \
+             self.object.require_proof();\n        self\n    }}\n\n    \
              /// The object in libbpf-rs, for what has no method here.\n    pub fn libbpf_mut(&mut self) \
              -> &mut {krate}::__private::libbpf_rs::OpenObject {{\n        self.object.libbpf_mut()\n    \
              }}\n\n    /// Creates the maps and loads the programs. Nothing runs yet.\n    ///\n    \
@@ -171,7 +178,9 @@ impl Emit<'_> {
              is not of the types\n    /// declared here, with all differences.\n    pub fn load(self) -> \
              {loaded} {{\n        let mut object = self.object;\n        let root = \
              self.pin_root.as_deref();\n{load}        let object = object.load()?;\n        \
-             ::core::result::Result::Ok(Loaded {{\n            maps: Maps::open(object.libbpf())?,\n{live}            \
+             let mut maps = Maps::of(object.maps())?;\n        if self.require_proof {{\n            \
+             maps = maps.require_proof()?;\n        }}\n        \
+             ::core::result::Result::Ok(Loaded {{\n            maps,\n{live}            \
              object,\n        }})\n    }}\n}}\n\n",
             count = module.programs.len(),
             all = module
