@@ -36,7 +36,8 @@
 //! ```
 //!
 //! Feature `probes` (default) adds ready probes and needs clang at build time;
-//! the library without it does not.
+//! the library without it does not. Feature `serde` lets types with [`CharArray`],
+//! [`Bool`], [`Be32`] and its like, and [`PerCpu`] derive `Serialize` and `Deserialize`.
 
 // So that the derives, which name the crate by its name, work in here too.
 extern crate self as bpf_atlas;
@@ -69,6 +70,8 @@ mod rates;
 mod raw;
 mod ring;
 mod same;
+#[cfg(feature = "serde")]
+mod serialize;
 mod shape;
 mod snapshot;
 mod source;
@@ -115,6 +118,8 @@ pub mod __private {
     pub use crate::bits::{bits, set_bits, signed_bits};
     pub use crate::ring::Unfit;
     pub use crate::same::{has_field, has_only};
+    #[cfg(feature = "serde")]
+    pub use crate::serialize::{Each, Leaf};
     pub use crate::sys::pod::zeroed;
     pub use crate::sys::words::{get, set};
     pub use libbpf_rs;

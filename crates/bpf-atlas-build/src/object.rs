@@ -66,6 +66,11 @@ impl Object {
                         maps.push(map_def::read(&btf, var.var, file)?);
                     }
                 }
+                name if is_data(name) && *size == 0 && !vars.is_empty() => {
+                    if section(bytes, name).map_err(broken)?.is_none() {
+                        return Err(broken(elsewhere(&btf, name, vars)));
+                    }
+                }
                 name if is_data(name) && *size > 0 => sections.push(Section {
                     name: name.into(),
                     size: *size as usize,
@@ -76,6 +81,18 @@ impl Object {
         }
         Ok(Self { btf, maps, sections })
     }
+}
+
+/// Constants of which the compiler made instructions or mergeable data: libbpf
+/// looks for their section and gives up without a word.
+fn elsewhere(btf: &Btf, section: &str, vars: &[SecVar]) -> String {
+    let names = vars.iter().filter_map(|var| Some(format!("`{}`", variable(btf, var.var)?.0)));
+    let names: Vec<_> = names.collect();
+    format!(
+        "the object has no section {section}, where its BTF says that {} would be: the compiler \
+         put the constant elsewhere, and libbpf cannot open that; declare it `const volatile`",
+        names.join(", ")
+    )
 }
 
 /// The part of BTF that holds the names.

@@ -53,21 +53,26 @@ pub(crate) fn errors(text: &str) -> String {
 
 thread_local! {
     static SAID: RefCell<String> = const { RefCell::new(String::new()) };
+    /// The last line that libbpf wrote for those who debug it.
+    static LAST: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 /// Runs `f` with what libbpf prints caught. An error is what it said, or the
-/// error itself where it said nothing.
+/// error itself where it said nothing, with what libbpf was at.
 pub(crate) fn by_libbpf<T, E: Display>(f: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
     SAID.take();
-    let before = libbpf_rs::set_print(Some((PrintLevel::Warn, |_, text| {
-        SAID.with_borrow_mut(|said| said.push_str(&text));
+    LAST.take();
+    let before = libbpf_rs::set_print(Some((PrintLevel::Debug, |level, text| match level {
+        PrintLevel::Warn => SAID.with_borrow_mut(|said| said.push_str(&text)),
+        _ => LAST.set(text),
     })));
     let result = quiet_panics(f);
     libbpf_rs::set_print(before);
-    let said = SAID.take();
-    let told = |error: String| match said.trim() {
-        "" => error,
-        said => said.to_owned(),
+    let (said, last) = (SAID.take(), LAST.take());
+    let told = |error: String| match (said.trim(), last.trim()) {
+        ("", "") => error,
+        ("", last) => format!("{error} ({last})"),
+        (said, _) => said.to_owned(),
     };
     match result {
         Ok(result) => result.map_err(|error| told(format!("{error:#}"))),

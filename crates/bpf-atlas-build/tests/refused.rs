@@ -195,6 +195,21 @@ fn maps_that_libbpf_refuses_are_refused_while_building() {
     assert!(said.contains("libbpf"), "{said}");
 }
 
+/// libbpf looks for the section and gives up with a number alone.
+#[test]
+fn constants_that_the_compiler_moved_are_refused_by_name() {
+    let text = format!(
+        "{}SEC(\"syscall\") int run(void *ctx) {{ static const char text[16] = \"abcdefghijklmno\"; \
+         struct named {{ char of[16]; }} value; int key = 0; \
+         __builtin_memcpy(value.of, text, 16); return bpf_map_update_elem(&m, &key, &value, 0); }}",
+        map("m", "int", "struct { char of[16]; }")
+    );
+    let (error, said) = refused("moved", &text);
+    assert!(matches!(error, Error::Object { .. }), "{said}");
+    assert!(said.contains("no section .rodata") && said.contains("`run.text`"), "{said}");
+    assert!(said.contains("const volatile"), "{said}");
+}
+
 fn object(dir: &Dir) -> PathBuf {
     let text = format!(
         "struct flow {{ long a; int b[3]; }}; const volatile int wanted = 4; long seen;\n{}\

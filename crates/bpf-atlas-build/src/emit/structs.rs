@@ -73,9 +73,15 @@ impl Emit<'_> {
         for attribute in attributes {
             out.push_str(&format!("#[{attribute}]\n"));
         }
-        let serde = ["Serialize", "Deserialize"].iter().any(|name| self.derived(item, name));
-        if matches!(field.kind, FieldKind::Padding) && serde && !given {
-            out.push_str("#[serde(skip)]\n");
+        if self.serde(item) && !given {
+            match field.kind {
+                // Longer than 32 bytes it has no `Default`.
+                FieldKind::Padding => out.push_str(&format!(
+                    "#[serde(skip, default = {})]\n",
+                    literal(&format!("{}::__private::zeroed", self.krate()))
+                )),
+                _ => out.push_str(&self.long_array(&field.ty)),
+            }
         }
         // The bytes of bitfields are no number that could be added up.
         if matches!(field.kind, FieldKind::Bits(_)) && self.derived(item, "Accumulate") && !given {
@@ -83,6 +89,24 @@ impl Emit<'_> {
         }
         out.push_str(&format!("pub {}: {},\n", field.rust, self.ty(&field.ty)));
         out
+    }
+
+    /// Whether the user derives a trait of serde.
+    pub(super) fn serde(&self, item: &Item) -> bool {
+        ["Serialize", "Deserialize"].iter().any(|name| self.derived(item, name))
+    }
+
+    /// serde takes arrays of 32 elements; this is for what is longer.
+    pub(super) fn long_array(&self, ty: &Ty) -> String {
+        let (mut way, mut long, mut ty) = ("Leaf".to_owned(), false, self.types.behind(ty));
+        let krate = self.krate();
+        way.insert_str(0, &format!("{krate}::__private::"));
+        while let Ty::Array(element, len) = ty {
+            long |= *len > 32;
+            way = format!("{krate}::__private::Each::<{way}>");
+            ty = self.types.behind(element);
+        }
+        if long { format!("#[serde(with = {})]\n", literal(&way)) } else { String::new() }
     }
 
     fn accessors(&self, field: &Field) -> String {

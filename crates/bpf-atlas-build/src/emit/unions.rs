@@ -18,8 +18,10 @@ impl Emit<'_> {
         let mut out = self.quoted(item);
         out.push_str("///\n/// Equality is that of all bytes, whatever was meant by them.\n");
         out.push_str(&self.derives(item, &own));
+        let words = Ty::Array(Box::new(Ty::unsigned(union.word)), union.words as u32);
+        let long = if self.serde(item) { self.long_array(&words) } else { String::new() };
         out.push_str(&format!(
-            "#[pod(union)]\n#[repr(transparent)]\npub struct {rust}({storage});\n\n"
+            "#[pod(union)]\n#[repr(transparent)]\npub struct {rust}({long}{storage});\n\n"
         ));
         let mut methods: String = union.members.iter().map(|m| self.member(m, item.size)).collect();
         methods.push_str(&format!(
