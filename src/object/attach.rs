@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fmt;
 
+use bpf_atlas_btf::Kind;
 use libbpf_rs::{Link, Object, ProgramMut, XdpFlags};
 
 use super::{ObjectError, Shared, is_section, map_of};
 use crate::agent::{self, btf_of, quietly};
 use crate::error::OpenError;
 use crate::global::Global;
-use crate::raw::RawMap;
+use crate::layout::{Field, LayoutKind};
+use crate::raw::{Declared, RawMap};
 use crate::sys::pod::Pod;
 
 /// Anything that keeps a program attached as long as it lives.
@@ -104,7 +106,28 @@ impl LoadedObject {
     pub fn global<T: Pod>(&self, section: &'static str) -> Result<Global<T>, ObjectError> {
         let map = map_of(&self.object, |name| is_section(name, section));
         let missing = || ObjectError::Missing { what: format!("section `{section}`") };
+        if section == ".kconfig" {
+            self.check_places::<T>(section)?;
+        }
         Ok(Global::open(&map.ok_or_else(missing)?)?)
+    }
+
+    /// Whether the variables lie where `T` has them: for the section that libbpf
+    /// lays out itself.
+    fn check_places<T: Pod>(&self, section: &str) -> Result<(), ObjectError> {
+        let LayoutKind::Struct { fields } = T::LAYOUT.kind else { return Ok(()) };
+        let Some(Declared { btf, .. }) = btf_of(&self.object) else { return Ok(()) };
+        let found = btf.types().find(|(_, of)| of.name == section);
+        let Some(Kind::DataSec { vars, .. }) = found.map(|(_, of)| &of.kind) else { return Ok(()) };
+        for var in vars {
+            let name = btf.get(var.var).map_or("", |of| &of.name);
+            let there = |field: &Field| field.name == name && field.offset == var.offset as usize;
+            if !fields.iter().any(there) {
+                let what = format!("field for `{name}` at byte {} of `{section}`", var.offset);
+                return Err(ObjectError::Missing { what });
+            }
+        }
+        Ok(())
     }
 
     /// A program by its name in C.

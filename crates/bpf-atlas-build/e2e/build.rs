@@ -8,6 +8,7 @@ fn main() {
         .attribute("sums.last_ns", "accumulate(max)")
         .build_or_exit();
     Builder::new("bpf/kinds.bpf.c").build_or_exit();
+    Builder::new("bpf/kconfig.bpf.c").build_or_exit();
     Builder::new("bpf/told.bpf.c")
         .derive("*", "serde::Serialize")
         .derive("*", "serde::Deserialize")

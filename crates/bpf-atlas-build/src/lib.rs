@@ -37,6 +37,7 @@ mod decl;
 mod emit;
 mod enums;
 mod error;
+mod kconfig;
 mod kinds;
 mod map_def;
 mod names;

@@ -11,6 +11,7 @@ use object::read::elf::{FileHeader as _, Rel as _, SectionHeader as _, Sym as _}
 use object::{Endianness, Object as _, ObjectSection as _};
 
 use crate::error::Error;
+use crate::kconfig;
 use crate::map_def::{self, MapDef};
 use crate::said;
 
@@ -21,6 +22,9 @@ pub(crate) struct Object {
     pub(crate) maps: Vec<MapDef>,
     pub(crate) sections: Vec<Section>,
 }
+
+/// The section whose variables the kernel's configuration gives.
+pub(crate) const KCONFIG: &str = ".kconfig";
 
 /// A section of global variables, which libbpf makes a map of.
 #[derive(Clone, Debug)]
@@ -58,6 +62,7 @@ impl Object {
         }
         let mut maps = Vec::new();
         let mut sections = Vec::new();
+        let is_absent = |name| Ok(section(bytes, name).map_err(broken)?.is_none());
         for (_, of) in btf.types() {
             let Kind::DataSec { vars, size } = &of.kind else { continue };
             match of.name.as_str() {
@@ -66,10 +71,17 @@ impl Object {
                         maps.push(map_def::read(&btf, var.var, file)?);
                     }
                 }
-                name if is_data(name) && *size == 0 && !vars.is_empty() => {
-                    if section(bytes, name).map_err(broken)?.is_none() {
-                        return Err(broken(elsewhere(&btf, name, vars)));
-                    }
+                KCONFIG => {
+                    let placed = kconfig::lay_out(&btf, vars).ok_or_else(|| {
+                        broken(
+                            "a variable of section .kconfig has a type that libbpf refuses".into(),
+                        )
+                    })?;
+                    let (name, (vars, size)) = (KCONFIG.into(), placed);
+                    sections.push(Section { name, size, vars });
+                }
+                name if is_data(name) && *size == 0 && !vars.is_empty() && is_absent(name)? => {
+                    return Err(broken(elsewhere(&btf, name, vars)));
                 }
                 name if is_data(name) && *size > 0 => sections.push(Section {
                     name: name.into(),

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::kinds::{self, Face};
 use crate::map_def::MapDef;
 use crate::names::{self, camel, ident};
-use crate::object::{Object, Program, Section, variable};
+use crate::object::{KCONFIG, Object, Program, Section, variable};
 use crate::options::{Options, is};
 use crate::place::Flat;
 use crate::pointers;
@@ -71,6 +71,8 @@ pub(crate) struct SectionPlan {
     /// Whether libbpf makes a map of it that can be mapped into memory: it does
     /// where a variable is not `static`.
     pub(crate) live: bool,
+    /// Whether libbpf sets the variables, by the kernel's configuration.
+    pub(crate) external: bool,
     pub(crate) made: Struct,
 }
 
@@ -328,11 +330,13 @@ impl<'a> Planner<'a> {
         let (made, _) = self.types.lay_out(flat, section.size, &at)?;
         let float = made.fields.iter().any(|field| self.types.types.has_float(&field.ty));
         let (name, size) = (section.name.clone(), section.size);
-        let live = section.vars.iter().any(|var| {
-            let of = self.btf().get(var.var).map(|of| &of.kind);
-            matches!(of, Ok(Kind::Var { global: true, .. }))
-        });
-        Ok(SectionPlan { name, field, rust, size, float, live, made })
+        let external = name == KCONFIG;
+        let live = external
+            || section.vars.iter().any(|var| {
+                let of = self.btf().get(var.var).map(|of| &of.kind);
+                matches!(of, Ok(Kind::Var { global: true, .. }))
+            });
+        Ok(SectionPlan { name, field, rust, size, float, live, external, made })
     }
 }
 

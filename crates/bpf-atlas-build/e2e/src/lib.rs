@@ -13,6 +13,7 @@ bpf_atlas::include_bpf!(pub pinned_shrunk);
 bpf_atlas::include_bpf!(pub pinned_reordered);
 bpf_atlas::include_bpf!(pub attach);
 bpf_atlas::include_bpf!(pub told);
+bpf_atlas::include_bpf!(pub kconfig);
 pub mod safe;
 
 /// Takes the place of C's `struct event` in `attach`.

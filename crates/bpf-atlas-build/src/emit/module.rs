@@ -64,26 +64,31 @@ impl Emit<'_> {
         )
     }
 
-    fn section_fields(sections: &[SectionPlan], what: impl Fn(&SectionPlan) -> String) -> String {
-        sections.iter().map(what).collect()
+    fn section_fields<'a>(
+        sections: impl IntoIterator<Item = &'a SectionPlan>,
+        what: impl Fn(&SectionPlan) -> String,
+    ) -> String {
+        sections.into_iter().map(what).collect()
     }
 
     fn open_struct(&self, plan: &Plan, module: &Module<'_>) -> String {
         let krate = self.krate();
         let error = format!("{krate}::ObjectError");
         let result = |ok: &str| format!("::core::result::Result<{ok}, {error}>");
-        let fields = Self::section_fields(&plan.sections, |section| {
+        // What the kernel's configuration gives cannot be set.
+        let set: Vec<_> = plan.sections.iter().filter(|section| !section.external).collect();
+        let fields = Self::section_fields(set.iter().copied(), |section| {
             let text = match section.name.starts_with(".rodata") {
                 true => format!("`{}`: constant once the object is loaded.", section.name),
                 false => format!("`{}`: the values to begin with.", section.name),
             };
             format!("{}pub {}: ::std::boxed::Box<{}>,\n", doc(&text), section.field, section.rust)
         });
-        let values = Self::section_fields(&plan.sections, |section| {
+        let values = Self::section_fields(set.iter().copied(), |section| {
             format!("{}: object.section({})?,\n", section.field, literal(&section.name))
         });
         let mut load = String::new();
-        for section in &plan.sections {
+        for section in &set {
             load.push_str(&format!(
                 "object.set_section({}, &*self.{})?;\n",
                 literal(&section.name),

@@ -82,13 +82,13 @@ impl Emit<'_> {
     /// The view of the variables while programs run.
     fn live(&self, section: &SectionPlan) -> String {
         let (rust, krate) = (&section.rust, self.krate());
-        let writable = !section.name.starts_with(".rodata");
+        let writable = !section.external && !section.name.starts_with(".rodata");
         let mut scope = Scope::default();
         let named = section.made.fields.iter().filter(|f| matches!(f.kind, FieldKind::Plain));
         let methods: String =
             named.map(|field| self.variable(rust, field, writable, &mut scope)).collect();
         format!(
-            "/// Section `{name}` in the memory that the programs use.\n///\n\
+            "/// Section `{name}` in the memory that the programs use{set}.\n///\n\
              /// Dereferences to [`Global`]({krate}::Global), which reads all of it.\n\
              #[derive(Clone, Debug)]\npub struct Live{rust}({krate}::Global<{rust}>);\n\n\
              impl ::core::ops::Deref for Live{rust} {{\n    type Target = {krate}::Global<{rust}>;\n\n    \
@@ -96,6 +96,11 @@ impl Emit<'_> {
              impl Live{rust} {{\n{}}}\n\n",
             indent(methods.trim_end()),
             name = section.name,
+            set = match section.external {
+                true =>
+                    ": set by libbpf, from the kernel's configuration, when the object is loaded",
+                false => "",
+            },
         )
     }
 
