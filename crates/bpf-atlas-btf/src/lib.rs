@@ -6,8 +6,13 @@
 //! ever on hostile input (a typedef of itself, an array of itself) are bounded
 //! and answer with an [`Error`].
 //!
+//! BTF is in the byte order of the machine that it is for. [`Btf::parse`] wants
+//! this machine's, which is all that its kernel gives and takes, and refuses the
+//! other with [`Error::ByteOrder`]; [`Btf::parse_in`] reads either.
+//!
 //! Format: Documentation/bpf/btf.rst of the kernel.
 
+pub mod bits;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -17,12 +22,28 @@ use std::fmt;
 /// A type's number. 0 is `void`.
 pub type TypeId = u32;
 
+/// The order of the bytes of an integer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ByteOrder {
+    /// The lowest byte first.
+    Little,
+    /// The highest byte first.
+    Big,
+}
+
+impl ByteOrder {
+    /// This machine's.
+    pub const NATIVE: Self = if cfg!(target_endian = "big") { Self::Big } else { Self::Little };
+}
+
 /// What is wrong with some BTF.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// It does not begin with BTF's magic number in this machine's byte order.
+    /// It does not begin with BTF's magic number.
     Magic,
+    /// It is for machines of the other byte order.
+    ByteOrder,
     /// It ends, or a part of it lies, outside the bytes given.
     Truncated(&'static str),
     /// A type of a kind, or with numbers, that the format does not have.
@@ -43,7 +64,8 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Magic => f.write_str("no BTF in this machine's byte order"),
+            Self::Magic => f.write_str("no BTF"),
+            Self::ByteOrder => f.write_str("BTF for machines of the other byte order"),
             Self::Truncated(what) => write!(f, "BTF is cut off: {what}"),
             Self::Malformed { id, what } => write!(f, "BTF type {id} is malformed: {what}"),
             Self::NoSuchType(id) => write!(f, "BTF has no type {id}"),
@@ -191,10 +213,19 @@ impl Btf {
     /// Reads BTF, as in the `.BTF` section of an object or from the kernel.
     ///
     /// # Errors
-    /// [`Error::Magic`], [`Error::Truncated`], [`Error::Malformed`], and
-    /// [`Error::NoSuchType`] for a reference to a type that is not there.
+    /// [`Error::Magic`], [`Error::ByteOrder`], [`Error::Truncated`],
+    /// [`Error::Malformed`], and [`Error::NoSuchType`] for a reference to a type
+    /// that is not there.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        let types = parse::types(bytes)?;
+        Self::parse_in(bytes, ByteOrder::NATIVE)
+    }
+
+    /// As [`parse`](Self::parse), for machines of this byte order.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_in(bytes: &[u8], order: ByteOrder) -> Result<Self, Error> {
+        let types = parse::types(bytes, order)?;
         Ok(Self { types })
     }
 

@@ -1,6 +1,6 @@
 //! From bytes to types.
 
-use crate::{Error, Kind, Member, SecVar, Type, TypeId};
+use crate::{ByteOrder, Error, Kind, Member, SecVar, Type, TypeId};
 
 const MAGIC: u16 = 0xeb9f;
 /// The kernel's own limits.
@@ -10,6 +10,7 @@ const MAX_NAME: usize = 512;
 /// Bytes that are taken from the front.
 struct Cursor<'a> {
     rest: &'a [u8],
+    order: ByteOrder,
 }
 
 impl<'a> Cursor<'a> {
@@ -22,7 +23,10 @@ impl<'a> Cursor<'a> {
     fn u32(&mut self, what: &'static str) -> Result<u32, Error> {
         let mut bytes = [0; 4];
         bytes.copy_from_slice(self.take(4, what)?);
-        Ok(u32::from_ne_bytes(bytes))
+        Ok(match self.order {
+            ByteOrder::Little => u32::from_le_bytes(bytes),
+            ByteOrder::Big => u32::from_be_bytes(bytes),
+        })
     }
 
     fn i32(&mut self, what: &'static str) -> Result<i32, Error> {
@@ -41,12 +45,17 @@ impl Strings<'_> {
     }
 }
 
-pub(crate) fn types(bytes: &[u8]) -> Result<Vec<Type>, Error> {
-    let mut header = Cursor { rest: bytes };
-    let start = header.u32("the header")?;
+pub(crate) fn types(bytes: &[u8], order: ByteOrder) -> Result<Vec<Type>, Error> {
+    let mut header = Cursor { rest: bytes, order };
     // magic, version, flags
-    if start.to_ne_bytes()[..2] != MAGIC.to_ne_bytes() {
-        return Err(Error::Magic);
+    let start = header.take(4, "the header")?;
+    let found = match [start[0], start[1]] {
+        magic if magic == MAGIC.to_le_bytes() => ByteOrder::Little,
+        magic if magic == MAGIC.to_be_bytes() => ByteOrder::Big,
+        _ => return Err(Error::Magic),
+    };
+    if found != order {
+        return Err(Error::ByteOrder);
     }
     let header_len = header.u32("the header")? as usize;
     let mut part = |what| -> Result<&[u8], Error> {
@@ -59,7 +68,7 @@ pub(crate) fn types(bytes: &[u8]) -> Result<Vec<Type>, Error> {
     let strings = Strings(part("the names")?);
 
     let mut all = vec![Type { name: String::new(), kind: Kind::Void }];
-    let mut cursor = Cursor { rest: types };
+    let mut cursor = Cursor { rest: types, order };
     while !cursor.rest.is_empty() {
         if all.len() >= MAX_TYPES {
             return Err(Error::Truncated("more types than the kernel takes"));

@@ -152,6 +152,24 @@ fn what_is_cut_off_or_points_outside_is_refused() {
     assert_eq!(Btf::parse(&[0; 64]).unwrap_err(), Error::Magic);
 }
 
+#[test]
+fn btf_for_the_other_byte_order_is_refused_and_read_where_that_is_meant() {
+    let names = "u\0t\0";
+    let good = btf(&[1, info(1, 0), 4, 32, 3, info(8, 0), 1], names);
+    let mut other = good.clone();
+    let end = other.len() - names.len() - 1;
+    other[..2].reverse();
+    other[4..end].chunks_exact_mut(4).for_each(<[u8]>::reverse);
+    let order = match ByteOrder::NATIVE {
+        ByteOrder::Little => ByteOrder::Big,
+        ByteOrder::Big => ByteOrder::Little,
+    };
+    assert_eq!(Btf::parse(&other).unwrap_err(), Error::ByteOrder);
+    assert_eq!(Btf::parse_in(&good, order).unwrap_err(), Error::ByteOrder);
+    let (read, wanted) = (Btf::parse_in(&other, order).unwrap(), Btf::parse(&good).unwrap());
+    assert!(read.types().eq(wanted.types()));
+}
+
 /// Flips every byte of some good BTF to every value: an answer or an error.
 #[test]
 fn no_byte_makes_it_panic() {

@@ -31,6 +31,8 @@
 //! headers (`<bpf/bpf_helpers.h>`, …) and a small `vmlinux.h`. Headers of your
 //! own, [`include`](Builder::include)d or beside the source, come first.
 
+#[cfg(test)]
+mod bits_tests;
 mod collect;
 mod compile;
 mod decl;

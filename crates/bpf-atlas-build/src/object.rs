@@ -53,7 +53,14 @@ impl Object {
         if String::from_utf8(names(&btf).to_vec()).is_err() {
             return Err(broken("its BTF has names that are not text".into()));
         }
-        let btf = Btf::parse(&btf).map_err(|error| broken(error.to_string()))?;
+        let btf = Btf::parse(&btf).map_err(|error| match error {
+            BtfError::ByteOrder => broken(
+                "it is compiled for machines of the other byte order, and a module is for this \
+                 one: compile it with `-target bpf`"
+                    .into(),
+            ),
+            error => broken(error.to_string()),
+        })?;
         // libbpf-rs panics where libbpf finds a loop while linking.
         for (id, _) in btf.types() {
             if let Err(error @ (BtfError::Loop(_) | BtfError::TooLarge(_))) = btf.size_of(id) {
