@@ -182,7 +182,13 @@ fn is_sound(bytes: &[u8]) -> Result<(), String> {
         Err(_) => Err("a damaged ELF object: a name is not text".to_owned()),
     };
     for section in sections.iter() {
-        text(sections.section_name(endian, section).map_err(damaged)?)?;
+        let name = sections.section_name(endian, section).map_err(damaged)?;
+        text(name)?;
+        // libbpf prints it.
+        if name == b"license" {
+            let license = section.data(endian, bytes).map_err(damaged)?;
+            text(license.split(|&byte| byte == 0).next().unwrap_or_default())?;
+        }
     }
     let symbols = sections.symbols(endian, bytes, SHT_SYMTAB).map_err(damaged)?;
     for symbol in symbols.iter() {
