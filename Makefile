@@ -1,7 +1,7 @@
 # Two commands: `make demo` shows live system call rates, `make test` runs everything. Both install
 # what is missing first. Where make itself is missing, scripts/demo.sh and scripts/test.sh will do.
 
-.PHONY: help demo test lint deps bench bench-quick clean
+.PHONY: help demo test lint deps bench bench-quick wild clean
 
 help:
 	@echo 'make demo         live system call rates per process'
@@ -10,6 +10,7 @@ help:
 	@echo 'make deps         what building and testing need, installed where missing'
 	@echo 'make bench        every benchmark'
 	@echo 'make bench-quick  every benchmark, in a short form'
+	@echo 'make wild         programs that nobody here wrote, through the generator: fetches 300 MB'
 	@echo 'make clean        away with what was built'
 
 demo:
@@ -31,6 +32,10 @@ bench:
 bench-quick:
 	@scripts/deps.sh build
 	cargo bench --bench '*' -- --quick
+
+wild:
+	@scripts/deps.sh build
+	docs/wild/run
 
 clean:
 	cargo clean

@@ -131,7 +131,7 @@ pub enum Kind {
     },
     /// An `enum`.
     Enum {
-        /// In bytes.
+        /// In bytes; 0 where it is declared only.
         size: u32,
         /// Whether it has negative values. Older compilers never say so.
         signed: bool,

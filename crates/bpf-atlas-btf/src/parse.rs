@@ -155,7 +155,9 @@ fn one(cursor: &mut Cursor<'_>, strings: &Strings<'_>, id: TypeId) -> Result<Typ
                 };
                 values.push((name, value));
             }
-            if !matches!(size_or_type, 1 | 2 | 4 | 8) {
+            // One that is declared only has no values and no size.
+            let declared_only = count == 0 && size_or_type == 0;
+            if !declared_only && !matches!(size_or_type, 1 | 2 | 4 | 8) {
                 return malformed("no enum has such a size");
             }
             Kind::Enum { size: size_or_type, signed: flag, values }

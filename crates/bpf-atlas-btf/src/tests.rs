@@ -152,6 +152,18 @@ fn what_is_cut_off_or_points_outside_is_refused() {
     assert_eq!(Btf::parse(&[0; 64]).unwrap_err(), Error::Magic);
 }
 
+/// clang writes `enum e;` so. Met in the kernel's own selftests.
+#[test]
+fn an_enum_that_is_declared_only_has_no_size() {
+    let btf_of = |count, size| Btf::parse(&btf(&[1, info(6, count), size, 1, 0], "e\0"));
+    let btf = Btf::parse(&btf(&[1, info(6, 0), 0], "e\0")).unwrap();
+    assert_eq!(btf.size_of(1), Ok(0));
+    assert!(btf_of(1, 4).is_ok());
+    for size in [0, 3] {
+        assert!(matches!(btf_of(1, size), Err(Error::Malformed { id: 1, .. })), "{size}");
+    }
+}
+
 #[test]
 fn btf_for_the_other_byte_order_is_refused_and_read_where_that_is_meant() {
     let names = "u\0t\0";

@@ -119,6 +119,10 @@ impl<'a> Collector<'a> {
                 }
                 Ok(Ty::Array(Box::new(self.ty(*element, &at.deeper())?), *len))
             }
+            Kind::Forward { .. } | Kind::Enum { size: 0, .. } => Err(self.refuse(
+                &at.words,
+                format!("`{}` is declared, but not what is in it", self.btf.c_name(id)),
+            )),
             Kind::Composite { .. } | Kind::Enum { .. } => {
                 let c_name = match of.name.as_str() {
                     "" => None,
@@ -126,10 +130,6 @@ impl<'a> Collector<'a> {
                 };
                 self.item(id, c_name, at)
             }
-            Kind::Forward { .. } => Err(self.refuse(
-                &at.words,
-                format!("`{}` is declared, but not what is in it", self.btf.c_name(id)),
-            )),
             _ => Err(self.refuse(
                 &at.words,
                 format!("`{}` has no counterpart in Rust", self.btf.c_name(id)),

@@ -180,6 +180,21 @@ fn types_without_a_counterpart_are_refused_where_they_are() {
     assert!(said.contains("the value of map `m`") && said.contains("no bytes"), "{said}");
 }
 
+/// `enum e;` is in the object's types, with no size, and harms nothing there.
+#[test]
+fn an_enum_that_is_declared_only_is_refused_where_it_is_asked_for() {
+    let dir = Dir::new("forward_enum");
+    let text = format!(
+        "enum hidden; struct flow {{ enum hidden *way; }};\n{}",
+        map("m", "int", "struct flow")
+    );
+    dir.builder(&text).allow_pointers("m").build().unwrap();
+    assert!(dir.built().contains("pub way: u64"), "{}", dir.built());
+    let error = dir.builder(&text).allow_pointers("m").export("enum hidden").build().unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains("`enum hidden` is declared, but not what is in it"), "{said}");
+}
+
 #[test]
 fn events_that_are_aligned_to_more_than_a_record_are_refused() {
     let ring = "struct event { __int128 x; };\nstruct { __uint(type, BPF_MAP_TYPE_RINGBUF); \
