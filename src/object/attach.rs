@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fmt;
 
 use bpf_atlas_btf::Kind;
-use libbpf_rs::{Link, Object, ProgramMut, XdpFlags};
+use libbpf_rs::{Link, MapCore as _, Object, ProgramMut, XdpFlags};
 
 use super::{ObjectError, Shared, is_section, map_of};
 use crate::agent::{self, btf_of, quietly};
@@ -166,6 +166,23 @@ impl LoadedObject {
             self.attached.insert(name);
             self.held.push(Box::new(link));
         }
+        Ok(())
+    }
+
+    /// Attaches the `struct_ops` map that the C source calls `name`: the kernel
+    /// calls its functions as long as the object lives.
+    ///
+    /// One `BPF_LINK_CREATE` for `.struct_ops.link`, one `BPF_MAP_UPDATE_ELEM` for
+    /// `.struct_ops`. Since Linux 6.4 and 5.6.
+    ///
+    /// # Errors
+    /// [`ObjectError::Missing`], [`ObjectError::Load`].
+    pub fn attach_struct_ops(&mut self, name: &str) -> Result<(), ObjectError> {
+        let mut map = (self.object.maps_mut())
+            .find(|map| map.name() == name)
+            .ok_or_else(|| ObjectError::Missing { what: format!("map `{name}`") })?;
+        let link = quietly(format!("attaching `{name}`"), || map.attach_struct_ops())?;
+        self.keep(link);
         Ok(())
     }
 

@@ -9,6 +9,8 @@ fn main() {
         .build_or_exit();
     Builder::new("bpf/kinds.bpf.c").build_or_exit();
     Builder::new("bpf/kconfig.bpf.c").build_or_exit();
+    Builder::new("bpf/ops.bpf.c").build_or_exit();
+    Builder::new("bpf/wide.bpf.c").build_or_exit();
     Builder::new("bpf/told.bpf.c")
         .derive("*", "serde::Serialize")
         .derive("*", "serde::Deserialize")

@@ -25,6 +25,16 @@ pub(crate) struct MapDef {
     pub(crate) inner: Option<Box<MapDef>>,
 }
 
+impl MapDef {
+    /// `BPF_MAP_TYPE_STRUCT_OPS`
+    pub(crate) const STRUCT_OPS: u32 = 26;
+
+    /// What libbpf makes of a variable with functions for the kernel to call.
+    pub(crate) fn struct_ops(name: String) -> Self {
+        Self { name, kind: Self::STRUCT_OPS, max_entries: 1, ..Self::default() }
+    }
+}
+
 /// Reads the definition in variable `var`.
 pub(crate) fn read(btf: &Btf, var: TypeId, file: &Path) -> Result<MapDef, Error> {
     let name = btf.get(var).map(|var| var.name.clone()).unwrap_or_default();

@@ -78,6 +78,12 @@ impl Object {
                         maps.push(map_def::read(&btf, var.var, file)?);
                     }
                 }
+                // What the section of a `?` holds is not made unless that is asked for.
+                ".struct_ops" | ".struct_ops.link" => {
+                    for (name, _) in vars.iter().filter_map(|var| variable(&btf, var.var)) {
+                        maps.push(MapDef::struct_ops(name));
+                    }
+                }
                 KCONFIG => {
                     let placed = kconfig::lay_out(&btf, vars).ok_or_else(|| {
                         broken(

@@ -172,7 +172,7 @@ impl<'a> Planner<'a> {
             return Ok(size.filter(|size| *size > 0).map(|size| Ty::bytes(size as usize)));
         };
         // A struct of functions of the kernel; nobody reads it.
-        if def.kind == STRUCT_OPS {
+        if def.kind == MapDef::STRUCT_OPS {
             return Ok(None);
         }
         let words = format!("the {part} of map `{}`", def.name);
@@ -340,6 +340,5 @@ impl<'a> Planner<'a> {
     }
 }
 
-const STRUCT_OPS: u32 = 26;
 /// `BPF_F_RB_OVERWRITE`
 const OVERWRITE: u32 = 1 << 19;

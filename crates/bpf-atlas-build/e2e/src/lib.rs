@@ -12,7 +12,9 @@ bpf_atlas::include_bpf!(pub pinned_grown);
 bpf_atlas::include_bpf!(pub pinned_shrunk);
 bpf_atlas::include_bpf!(pub pinned_reordered);
 bpf_atlas::include_bpf!(pub attach);
+bpf_atlas::include_bpf!(pub ops);
 bpf_atlas::include_bpf!(pub told);
+bpf_atlas::include_bpf!(pub wide);
 bpf_atlas::include_bpf!(pub kconfig);
 pub mod safe;
 
