@@ -231,7 +231,12 @@ fn generated_types_are_those_that_programs_write() {
     let cases = rows.map(|(name, decl, ty, leaves)| Case::new(name, decl, ty, leaves));
     let cases: Vec<_> = cases.collect();
     assert!(cases.len() >= 60);
-    let text = source(&cases, MAPS);
+    // The kernel refuses all BTF of an object for a name that is not ASCII, or for
+    // what clang 14 makes of `_Atomic`: a member without a type.
+    let taken = |case: &Case| case.decl.is_ascii() && !case.decl.contains("_Atomic");
+    let (cases, foreign): (Vec<_>, Vec<_>) = cases.into_iter().partition(taken);
+    assert!(!foreign.is_empty());
+    let (text, other) = (source(&cases, MAPS), source(&foreign, ""));
 
     let clangs = clangs();
     assert!(!clangs.is_empty(), "no clang");
@@ -246,9 +251,13 @@ fn generated_types_are_those_that_programs_write() {
         let path = generate(folder.path(), &name, &text, clang);
         modules.push((name.clone(), path.unwrap_or_else(|error| panic!("{clang}: {error}"))));
         readers.push_str(&reader(&name, &cases, READ_MAPS, READ_MAPS_BEHIND));
+        let name = format!("{name}_names");
+        let path = generate(folder.path(), &name, &other, clang);
+        modules.push((name.clone(), path.unwrap_or_else(|error| panic!("{clang}: {error}"))));
+        readers.push_str(&reader(&name, &foreign, "", ""));
     }
     let said = run(&sample(), &modules, &readers);
     println!("{said}");
-    let types = format!("{} types", (cases.len() + 1) * clangs.len());
+    let types = format!("{} types", (cases.len() + foreign.len() + 1) * clangs.len());
     assert!(said.starts_with(&types), "{said}");
 }

@@ -52,6 +52,7 @@ mod said;
 mod skeleton;
 mod statics;
 mod types;
+mod untaken;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -329,6 +330,9 @@ impl Builder {
             write(object, &bytes)?;
         }
         let read = Object::read(&bytes, &self.input)?;
+        if let Some(what) = untaken::find(&read.btf) {
+            println!("cargo::warning={}: {what}", self.input.display());
+        }
         let values = compiler.map(|compiler| self.enum_values(compiler, &read, name));
         let values = values.unwrap_or_default();
         self.options.used.borrow_mut().clear();
