@@ -250,11 +250,11 @@ fn generated_types_are_those_that_programs_write() {
         let name = clang.replace('-', "_");
         let path = generate(folder.path(), &name, &text, clang);
         modules.push((name.clone(), path.unwrap_or_else(|error| panic!("{clang}: {error}"))));
-        readers.push_str(&reader(&name, &cases, READ_MAPS, READ_MAPS_BEHIND));
+        readers.push_str(&reader(&name, &cases, true, READ_MAPS, READ_MAPS_BEHIND));
         let name = format!("{name}_names");
         let path = generate(folder.path(), &name, &other, clang);
         modules.push((name.clone(), path.unwrap_or_else(|error| panic!("{clang}: {error}"))));
-        readers.push_str(&reader(&name, &foreign, "", ""));
+        readers.push_str(&reader(&name, &foreign, false, "", ""));
     }
     let said = run(&sample(), &modules, &readers);
     println!("{said}");

@@ -255,13 +255,16 @@ pub fn source(cases: &[Case], more: &str) -> String {
     out + more
 }
 
-/// The Rust that opens module `module` and compares all cases; `more` goes into
+/// The Rust that opens module `module`, whose maps must be `proved`, and compares
+/// all cases; `more` goes into
 /// its function `all`, and what that calls behind it.
-pub fn reader(module: &str, cases: &[Case], more: &str, behind: &str) -> String {
+pub fn reader(module: &str, cases: &[Case], proved: bool, more: &str, behind: &str) -> String {
+    let ask = if proved { "opened.require_proof();" } else { "" };
     let mut out = format!(
         "mod read_{module} {{\nuse crate::{{Bad, run, zero_like}};\nuse crate::{module}::*;\n\n\
          pub fn all(bad: &mut Bad) {{\n    bad.module = {module:?};\n    \
-         let mut loaded = open().unwrap().load().unwrap_or_else(|e| panic!(\"{{e}}\"));\n"
+         let mut opened = open().unwrap();\n    {ask}\n    \
+         let mut loaded = opened.load().unwrap_or_else(|e| panic!(\"{{e}}\"));\n"
     );
     for case in cases {
         writeln!(out, "    {}(&mut loaded, bad);", case.name).unwrap();
