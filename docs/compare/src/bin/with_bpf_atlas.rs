@@ -24,11 +24,12 @@ module!(reordered, "REORDERED");
 
 /// A generated module loads its own version on the pinned map of the one before.
 macro_rules! upgraded_to {
-    ($module:ident, $before:literal) => {{
+    ($module:ident, $before:literal $(, $asked:ident)?) => {{
         let _unpin = Unpin;
         run(&mut load_pinned($before)?, "count")?;
         let mut open = $module::open()?;
         open.maps.flows.set_pin_path(PIN);
+        $(open.$asked();)?
         let loaded = open.load()?;
         Ok(format!("{:?}", loaded.maps.flows.lookup(0)?))
     }};
@@ -61,6 +62,7 @@ fn main() {
         "generated" => generated(),
         "generated, 5a" => upgraded_to!(grew, "FIRST"),
         "generated, 5b" => upgraded_to!(reordered, "FIRST"),
+        "generated, 5b, required" => upgraded_to!(reordered, "FIRST", require_proof),
         "generated, 5c" => upgraded_to!(first, "WIDE"),
         _ => Ok("-".into()),
     });
