@@ -6,7 +6,7 @@ use std::path::Path;
 
 use bpf_atlas_btf::{Btf, Error as BtfError, Kind, SecVar, TypeId};
 use libbpf_rs::ObjectBuilder;
-use object::elf::{FileHeader64, SHN_LORESERVE, SHT_SYMTAB, STT_SECTION};
+use object::elf::{FileHeader64, SHN_LORESERVE, SHT_NOBITS, SHT_SYMTAB, STT_SECTION};
 use object::read::elf::{FileHeader as _, Rel as _, SectionHeader as _, Sym as _};
 use object::{Endianness, Object as _, ObjectSection as _};
 
@@ -210,6 +210,10 @@ fn is_sound(bytes: &[u8]) -> Result<(), String> {
             continue;
         };
         let target = sections.section(section.info_link(endian)).map_err(damaged)?;
+        // libbpf's linker looks for the instructions.
+        if target.sh_type(endian) == SHT_NOBITS {
+            return Err("a damaged ELF object: relocations of what has no bytes".into());
+        }
         for relocation in relocations {
             let symbol = relocation.r_sym(endian) as usize;
             // The shortest is of 4 bytes.

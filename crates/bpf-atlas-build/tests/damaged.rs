@@ -2,8 +2,8 @@
 //! or in libbpf behind it, and never without end.
 //!
 //! Runs for two seconds, or for as many as `BPF_ATLAS_FUZZ_SECONDS` says, in a
-//! child process, so that a crash of C code is seen. A failure prints the seed
-//! (`BPF_ATLAS_FUZZ_SEED` runs it again) and keeps the object that did it.
+//! child process, so that a crash of C code is seen. `BPF_ATLAS_FUZZ_SEED` gives
+//! other objects. A failure prints the seed and keeps the object that did it.
 
 #![forbid(unsafe_code)]
 
@@ -247,10 +247,9 @@ fn damaged_objects_are_refused_by_name_and_never_crash() {
     }
     let dir = env::temp_dir().join(format!("atlas_damaged_{}", std::process::id()));
     fs::create_dir_all(&dir).unwrap();
-    let seed = number("BPF_ATLAS_FUZZ_SEED").unwrap_or_else(|| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        now.unwrap_or_default().as_nanos() as u64 | 1
-    });
+    // The same objects each time: a fault of libbpf that nobody has met yet is to be
+    // found by who looks for it.
+    let seed = number("BPF_ATLAS_FUZZ_SEED").unwrap_or(20_260_101);
     println!("BPF_ATLAS_FUZZ_SEED={seed}");
     let said = dir.join("said");
     let mut child = Command::new(env::current_exe().unwrap())

@@ -268,6 +268,25 @@ fn an_object_that_is_none_is_refused() {
     assert!(matches!(missing, Error::Io { .. }), "{missing}");
 }
 
+/// Found by the test of damaged objects: libbpf's linker would read at 0.
+#[test]
+fn relocations_of_code_without_bytes_are_refused() {
+    let dir = Dir::new("nobits");
+    let mut bytes = fs::read(object(&dir)).unwrap();
+    let headers = u64::from_ne_bytes(bytes[0x28..0x30].try_into().unwrap()) as usize;
+    let of = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
+    // PROGBITS, with the flags ALLOC and EXECINSTR, and not empty.
+    let code = (headers..bytes.len())
+        .step_by(64)
+        .find(|at| of(at + 4) == 1 && of(at + 8) == 6 && of(at + 32) > 0);
+    let code = code.unwrap();
+    bytes[code + 4] = 8;
+    let path = dir.0.join("nobits.o");
+    fs::write(&path, bytes).unwrap();
+    let error = Builder::object(&path).out_dir(dir.0.join("out")).build().unwrap_err();
+    assert!(error.to_string().contains("relocations of what has no bytes"), "{error}");
+}
+
 #[test]
 fn an_object_without_types_is_refused() {
     let dir = Dir::new("btf");
