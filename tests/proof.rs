@@ -2,58 +2,17 @@
 //! map's types, and what an upgrade of a program meets. The comparison itself,
 //! field by field, is tested in `src/proof/tests.rs`.
 
-use bpf_atlas::{Be32, Hash, MapKind, OpenError, Pod, Proof, RawMap, Unproved, agent};
+use bpf_atlas::{Hash, MapKind, OpenError, Pod, Proof, RawMap, Unproved, agent};
 
 #[path = "support/programs.rs"]
 mod programs;
+#[path = "support/reference.rs"]
+mod reference;
 mod support;
 
 use self::programs::Programs;
+use self::reference::{Drifted, Grown, Key, Reference, Shrunk, Swapped};
 use self::support::{Pins, child_with, role, skipped};
-
-#[derive(Clone, Copy, Pod)]
-#[repr(C)]
-struct Key {
-    pid: u32,
-    device: u32,
-}
-
-#[derive(Clone, Copy, Pod)]
-#[repr(C)]
-struct Peer {
-    port: u16,
-    _pad: [u8; 2],
-    address: Be32,
-}
-
-/// Right but for the types and order that a test gives the first fields.
-macro_rules! reference {
-    ($name:ident { $($field:ident: $t:ty),* }) => {
-        #[derive(Clone, Copy, Pod)]
-        #[repr(C)]
-        struct $name {
-            $($field: $t,)*
-            small: u16,
-            tiny: i8,
-            on: u8,
-            state: u32,
-            comm: [u8; 16],
-            slots: [u32; 4],
-            peers: [Peer; 2],
-            one: Peer,
-            source: [u8; 16],
-            bits: u8,
-            _pad: [u8; 7],
-            last: u64,
-        }
-    };
-}
-
-reference!(Reference { packets: u64, balance: i64, bytes: u32, delta: i32 });
-reference!(Drifted { packets: u64, balance: i64, bytes: i32, delta: i32 });
-reference!(Swapped { packets: u64, balance: i64, delta: i32, bytes: u32 });
-reference!(Grown { packets: u64, balance: i64, bytes: u32, delta: i32, newer: u64 });
-reference!(Shrunk { packets: u64, bytes: u32, delta: i32 });
 
 /// What the table of differences must name; also that it is one.
 fn refused<V: Pod>(map: &RawMap, words: &[&str]) {

@@ -9,41 +9,9 @@ use crate::layout::{Field, LayoutKind};
 use crate::{Hash, Pod, RawMap, agent};
 use bpf_atlas_btf::Error as BtfError;
 
-#[derive(Clone, Copy, Pod)]
-#[repr(C)]
-struct Key {
-    pid: u32,
-    device: u32,
-}
-
-#[derive(Clone, Copy, Pod)]
-#[repr(C)]
-struct Peer {
-    port: u16,
-    _pad: [u8; 2],
-    address: crate::Be32,
-}
-
-#[derive(Clone, Copy, Pod)]
-#[repr(C)]
-struct Reference {
-    packets: u64,
-    balance: i64,
-    bytes: u32,
-    delta: i32,
-    small: u16,
-    tiny: i8,
-    on: u8,
-    state: u32,
-    comm: [u8; 16],
-    slots: [u32; 4],
-    peers: [Peer; 2],
-    one: Peer,
-    source: [u8; 16],
-    bits: u8,
-    _pad: [u8; 7],
-    last: u64,
-}
+#[path = "../../tests/support/reference.rs"]
+mod reference;
+use reference::{Key, Peer, Reference};
 
 /// The map of `tests/bpf/proof.bpf.c` in the kernel.
 fn flows() -> RawMap {
