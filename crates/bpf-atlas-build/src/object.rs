@@ -176,6 +176,11 @@ pub(crate) fn programs(bytes: &[u8], file: &Path) -> Result<Vec<Program>, Error>
     })
 }
 
+/// No map is larger, whatever memory there is.
+const MAX_SECTION: u64 = i32::MAX as u64;
+/// libbpf's linker writes as many bytes before the section.
+const MAX_ALIGN: u64 = 1 << 20;
+
 /// Refuses what libbpf and libbpf-rs take on trust: names that are not text
 /// end the process, and a relocation of a symbol that is not there is followed.
 fn is_sound(bytes: &[u8]) -> Result<(), String> {
@@ -190,6 +195,13 @@ fn is_sound(bytes: &[u8]) -> Result<(), String> {
     for section in sections.iter() {
         let name = sections.section_name(endian, section).map_err(damaged)?;
         text(name)?;
+        let (size, align) = (section.sh_size(endian), section.sh_addralign(endian));
+        if size > MAX_SECTION || align > MAX_ALIGN {
+            let name = String::from_utf8_lossy(name);
+            return Err(format!(
+                "section {name} has {size} bytes, aligned to {align}: no program has such a section"
+            ));
+        }
         // libbpf prints it.
         if name == b"license" {
             let license = section.data(endian, bytes).map_err(damaged)?;

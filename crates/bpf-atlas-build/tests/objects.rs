@@ -68,23 +68,32 @@ fn an_object_that_is_none_is_refused() {
     assert!(matches!(missing, Error::Io { .. }), "{missing}");
 }
 
-/// Found by the test of damaged objects: libbpf's linker would read at 0.
+/// Both found by the test of damaged objects: libbpf's linker would read at 0, and
+/// write a file of 16 GiB.
 #[test]
-fn relocations_of_code_without_bytes_are_refused() {
-    let dir = Dir::new("nobits");
-    let mut bytes = fs::read(object(&dir)).unwrap();
-    let headers = u64::from_ne_bytes(bytes[0x28..0x30].try_into().unwrap()) as usize;
-    let of = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
+fn sections_that_no_program_has_are_refused() {
+    let dir = Dir::new("sections");
+    let good = fs::read(object(&dir)).unwrap();
+    let headers = u64::from_ne_bytes(good[0x28..0x30].try_into().unwrap()) as usize;
+    let of = |at: usize| u32::from_ne_bytes(good[at..at + 4].try_into().unwrap());
     // PROGBITS, with the flags ALLOC and EXECINSTR, and not empty.
-    let code = (headers..bytes.len())
+    let code = (headers..good.len())
         .step_by(64)
         .find(|at| of(at + 4) == 1 && of(at + 8) == 6 && of(at + 32) > 0);
     let code = code.unwrap();
-    bytes[code + 4] = 8;
-    let path = dir.0.join("nobits.o");
-    fs::write(&path, bytes).unwrap();
-    let error = Builder::object(&path).out_dir(dir.0.join("out")).build().unwrap_err();
-    assert!(error.to_string().contains("relocations of what has no bytes"), "{error}");
+    let refused = |at: usize, value: u64, words: &str| {
+        let mut bytes = good.clone();
+        let len = if at == 4 { 4 } else { 8 };
+        bytes[code + at..code + at + len].copy_from_slice(&value.to_ne_bytes()[..len]);
+        let path = dir.0.join("sections.o");
+        fs::write(&path, bytes).unwrap();
+        let error = Builder::object(&path).out_dir(dir.0.join("out")).build().unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+    };
+    // Its type, NOBITS; its alignment; its size.
+    refused(4, 8, "relocations of what has no bytes");
+    refused(48, 1 << 34, "aligned to 17179869184");
+    refused(32, 1 << 40, "section syscall has 1099511627776 bytes");
 }
 
 #[test]
