@@ -379,10 +379,14 @@ fn g6_delivered_and_lost_are_all_that_was_produced_under_a_burst() {
     };
     thread::scope(|scope| {
         let producers = [scope.spawn(burst), scope.spawn(burst)];
-        while !producers.iter().all(|producer| producer.is_finished()) {
+        // Nothing is read before something was lost.
+        let done = || producers.iter().all(|producer| producer.is_finished());
+        while probe.lost().unwrap() == 0 && !done() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        while !done() {
             count(&mut probe);
-            // Slower than they are now and then.
-            thread::sleep(Duration::from_millis(600));
+            thread::sleep(Duration::from_millis(10));
         }
     });
     count(&mut probe);

@@ -84,7 +84,7 @@ impl Default for ExecEventsBuilder {
 }
 
 impl ExecEventsBuilder {
-    /// Only what this user executes.
+    /// Only what this user executes, and processes that end as this user.
     pub fn uid(mut self, uid: u32) -> Self {
         self.uid = Some(uid);
         self
