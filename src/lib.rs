@@ -106,7 +106,7 @@ pub use source::MapSource;
 pub use swap::{Swap, Swappable};
 pub use sys::atomic::Atomic;
 
-pub use bpf_atlas_derive::{Accumulate, Pod};
+pub use bpf_atlas_derive::{Accumulate, Events, Pod};
 
 /// For the code that the derives and bpf-atlas-build write. Not public API.
 #[doc(hidden)]
@@ -115,7 +115,8 @@ pub mod __private {
     pub use crate::bits::{bits, set_bits, signed_bits};
     pub use crate::ring::Unfit;
     pub use crate::same::{has_field, has_only};
-    pub use crate::sys::pod::zeroed;
+    pub use crate::sys::pod::{view, zeroed};
+    pub use crate::sys::tag::{Tag, same_tag, tag};
     pub use crate::sys::words::{get, set};
     pub use libbpf_rs;
     pub use plain;

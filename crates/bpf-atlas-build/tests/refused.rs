@@ -2,63 +2,13 @@
 
 #![forbid(unsafe_code)]
 
+mod support;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use bpf_atlas_build::{Builder, Error};
-
-/// A directory for one test, gone at its end.
-struct Dir(PathBuf);
-
-impl Dir {
-    fn new(name: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("atlas_build_{name}_{}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir_all(&dir).unwrap();
-        Self(dir)
-    }
-
-    /// A source with what every program has.
-    fn source(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        let head = "#include \"vmlinux.h\"\n#include \"bpf_atlas.h\"\n#line 1\n";
-        let tail = "\nchar LICENSE[] SEC(\"license\") = \"GPL\";\n";
-        fs::write(&path, format!("{head}{text}{tail}")).unwrap();
-        path
-    }
-
-    fn builder(&self, text: &str) -> Builder {
-        let mut builder = Builder::new(self.source("x.bpf.c", text));
-        builder.out_dir(self.0.join("out"));
-        builder
-    }
-
-    fn built(&self) -> String {
-        fs::read_to_string(self.0.join("out/x.rs")).unwrap()
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn map(name: &str, key: &str, value: &str) -> String {
-    format!(
-        "struct {{ __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 4); \
-         __type(key, {key}); __type(value, {value}); }} {name} SEC(\".maps\");\n"
-    )
-}
-
-/// The error of a source, which names it.
-fn refused(name: &str, text: &str) -> (Error, String) {
-    let dir = Dir::new(name);
-    let error = dir.builder(text).build().unwrap_err();
-    let said = error.to_string();
-    assert!(said.contains("x.bpf.c"), "{said}");
-    (error, said)
-}
+use support::{Dir, map, refused};
 
 #[test]
 fn a_source_that_does_not_compile_is_told_in_clangs_words() {
