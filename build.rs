@@ -82,7 +82,10 @@ mod probes {
     fn exec_events() -> Builder {
         let mut builder = probe("exec_events");
         builder
-            .doc("exec_event", "The fixed part of a record; its strings follow.")
+            .rename("ring events", "ProcessRecord")
+            .doc("ring events", "A record of the ring of `ExecEvents`, not decoded.")
+            .doc("exec_event", "The fixed part of the record of an exec; its strings follow.")
+            .doc("exec_event.kind", "[`ProcessRecord::EXEC`].")
             .doc("exec_event.time_ns", "When, in nanoseconds since boot (`CLOCK_BOOTTIME`).")
             .doc(
                 "exec_event.pid",
@@ -105,7 +108,23 @@ mod probes {
                 "exec_event.comm",
                 "The name of the task; after a success that of the new program.",
             )
-            .doc("exec_flag", "What is missing of a record.");
+            .doc("exec_flag", "What is missing of a record.")
+            .doc("exit_event", "The record of the end of a process.")
+            .doc("exit_event.kind", "[`ProcessRecord::EXIT`].")
+            .doc(
+                "exit_event.pid",
+                "The process (thread group), as the initial PID namespace numbers it.",
+            )
+            .doc("exit_event.time_ns", "When, in nanoseconds since boot (`CLOCK_BOOTTIME`).")
+            .doc("exit_event.start_ns", "When it was forked, by the same clock.")
+            .doc("exit_event.ppid", "Its parent.")
+            .doc(
+                "exit_event.uid",
+                "The user as which it ended, as the initial user namespace numbers it.",
+            )
+            .doc("exit_event.gid", "The group.")
+            .doc("exit_event.status", "How it ended, as `wait` gives it to the parent.")
+            .doc("exit_event.comm", "The name of the process: that of its first thread.");
         builder
     }
 

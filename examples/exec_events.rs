@@ -1,4 +1,4 @@
-//! Every program that is started, as it happens.
+//! Every program that is started, and how it ends, as it happens.
 
 #![forbid(unsafe_code)]
 
@@ -12,16 +12,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
-use bpf_atlas::probes::{Exec, ExecEvents};
+use bpf_atlas::probes::{Exec, ExecEvents, Exit, ProcessEvent};
 use clap::Parser;
 use common::{Clock, Common, Kind, Loss, Output, Wake, object, printable, ring_size};
 use jiff::Timestamp;
+use nix::sys::signal::Signal;
 use nix::unistd::User;
 use serde_json::{Value, json};
 
 const AFTER: &str = "\
 Needs  CAP_BPF and CAP_PERFMON (root has both), Linux 5.8; -x Linux 5.15.
-Costs  some 15 microseconds an exec.
+Costs  some 15 microseconds an exec, half a microsecond an exit.
 Shows  `…` where arguments are cut, and what a terminal would obey spelt out, as \\u{1b}.";
 
 /// Every program that is started, as it happens
@@ -52,6 +53,10 @@ struct Args {
     /// Failed attempts too
     #[arg(short = 'x', long)]
     failures: bool,
+
+    /// How processes end too: code or signal, and how long after their fork
+    #[arg(short = 'e', long)]
+    exits: bool,
 
     /// Of this user only, by name or number
     #[arg(short, long, value_name = "USER", value_parser = user)]
@@ -101,6 +106,7 @@ fn main() -> ExitCode {
 fn show(args: &Args) -> Result<(), Box<dyn Error>> {
     let mut builder = ExecEvents::builder()
         .failed(args.failures)
+        .exits(args.exits)
         .args_limit(args.max_bytes)
         .ring_size(args.ring_size);
     if let Some(uid) = args.uid {
@@ -123,10 +129,14 @@ fn show(args: &Args) -> Result<(), Box<dyn Error>> {
         let wake = clock.wait(Some(probe.as_fd()))?;
         let began = Instant::now();
         let mut text = String::new();
-        let seen = probe.drain(|exec| {
-            if left > 0 && is_wanted(&exec, args) {
+        let seen = probe.drain_events(|event| {
+            if left > 0 && is_wanted(&event, args) {
                 left -= 1;
-                text += &if args.common.json { json_of(&exec) } else { line(&exec, args, started) };
+                text += &match (event, args.common.json) {
+                    (ProcessEvent::Exec(exec), true) => json_of(&exec),
+                    (ProcessEvent::Exit(exit), true) => json_of_exit(&exit),
+                    (event, _) => line(&event, args, started),
+                };
                 text.push('\n');
             }
         })?;
@@ -148,10 +158,15 @@ fn show(args: &Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn is_wanted(exec: &Exec<'_>, args: &Args) -> bool {
+fn is_wanted(event: &ProcessEvent<'_>, args: &Args) -> bool {
     let Some(name) = &args.name else { return true };
-    let file = exec.filename().map_or(&[][..], |file| file.as_os_str().as_bytes());
-    [exec.comm.as_bytes(), file]
+    let (comm, file) = match event {
+        ProcessEvent::Exec(exec) => (exec.comm, exec.filename()),
+        ProcessEvent::Exit(exit) => (exit.comm, None),
+        _ => return false,
+    };
+    let file = file.map_or(&[][..], |file| file.as_os_str().as_bytes());
+    [comm.as_bytes(), file]
         .iter()
         .any(|text| name.is_empty() || text.windows(name.len()).any(|part| part == name.as_bytes()))
 }
@@ -167,26 +182,56 @@ fn titles(args: &Args) -> String {
     if args.print_uid {
         line += "UID     ";
     }
-    line + "PCOMM            PID      PPID     RET  ARGS"
+    line += "PCOMM            PID      PPID     ";
+    line + if args.exits { "EVENT  RET           DURATION(s)  ARGS" } else { "RET  ARGS" }
 }
 
-fn line(exec: &Exec<'_>, args: &Args, started: SystemTime) -> String {
+fn line(event: &ProcessEvent<'_>, args: &Args, started: SystemTime) -> String {
+    let (comm, ppid, uid, what, rest) = match event {
+        ProcessEvent::Exec(exec) => {
+            let what = if args.exits {
+                format!("exec   {:<12}  {:>11}  ", exec.ret, "")
+            } else {
+                format!("{:>3}  ", exec.ret)
+            };
+            (exec.comm, exec.ppid, exec.uid, what, arguments(exec, args))
+        }
+        ProcessEvent::Exit(exit) => {
+            let duration = exit.duration().as_secs_f64();
+            let what = format!("exit   {:<12}  {duration:>11.6}", end_of(exit));
+            (exit.comm, exit.ppid, exit.uid, what, String::new())
+        }
+        _ => return String::new(),
+    };
     let mut line = String::new();
     // Writing into a string cannot fail.
     if args.time {
-        let at = Timestamp::try_from(exec.time()).unwrap_or_default();
+        let at = Timestamp::try_from(event.time()).unwrap_or_default();
         let _ = write!(line, "{}  ", at.strftime("%T"));
     }
     if args.timestamp {
-        let since = exec.time().duration_since(started).unwrap_or_default();
+        let since = event.time().duration_since(started).unwrap_or_default();
         let _ = write!(line, "{:<8.3}  ", since.as_secs_f64());
     }
     if args.print_uid {
-        let _ = write!(line, "{:<6}  ", exec.uid);
+        let _ = write!(line, "{uid:<6}  ");
     }
-    let comm = escaped(OsStr::from_bytes(exec.comm.as_bytes()), false);
-    let _ = write!(line, "{comm:<16} {:<8} {:<8} {:>3}  ", exec.pid, exec.ppid, exec.ret);
-    line + &arguments(exec, args)
+    let comm = escaped(OsStr::from_bytes(comm.as_bytes()), false);
+    let _ = write!(line, "{comm:<16} {:<8} {ppid:<8} ", event.pid());
+    line + &what + &rest
+}
+
+/// `3`, `SIGKILL`, `SIGSEGV+core`
+fn end_of(exit: &Exit<'_>) -> String {
+    let Some(signal) = exit.signal() else { return exit.code().unwrap_or(0).to_string() };
+    signal_name(signal) + if exit.core_dumped() { "+core" } else { "" }
+}
+
+fn signal_name(signal: i32) -> String {
+    match Signal::try_from(signal) {
+        Ok(known) => known.as_str().into(),
+        Err(_) => format!("signal {signal}"),
+    }
 }
 
 /// The arguments, the file in the place of the first where that is but its name.
@@ -229,6 +274,7 @@ fn json_of(exec: &Exec<'_>) -> String {
     let at = Timestamp::try_from(exec.time()).unwrap_or_default();
     let file = exec.filename().map(|file| file.as_os_str());
     let mut fields = json!({
+        "event": "exec",
         "pid": exec.pid,
         "ppid": exec.ppid,
         "tid": exec.tid,
@@ -249,6 +295,27 @@ fn json_of(exec: &Exec<'_>) -> String {
         fields["args_hex"] = exec.args().map(hex).collect::<Value>();
     }
     object("exec", at, fields)
+}
+
+fn json_of_exit(exit: &Exit<'_>) -> String {
+    let at = |time| Timestamp::try_from(time).unwrap_or_default();
+    let started = at(exit.started());
+    let fields = json!({
+        "event": "exit",
+        "pid": exit.pid,
+        "ppid": exit.ppid,
+        "uid": exit.uid,
+        "gid": exit.gid,
+        "comm": exit.comm.to_string_lossy(),
+        "code": exit.code(),
+        "signal": exit.signal(),
+        "signal_name": exit.signal().map(signal_name),
+        "core_dumped": exit.core_dumped(),
+        "started": started.to_string(),
+        "started_ns": started.as_nanosecond() as i64,
+        "duration_ns": exit.duration().as_nanos() as u64,
+    });
+    object("exit", at(exit.time()), fields)
 }
 
 fn hex(text: &OsStr) -> String {

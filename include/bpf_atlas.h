@@ -242,10 +242,13 @@ enum {
 	};                                 \
 	__ATLAS_RING_MAPS(name, bytes)
 
-/* The tag's value is the length of an array, as in the definition of a map. */
+/*
+ * The tag's value is the length of an array, as in the definition of a map; of char, since
+ * the kernel takes no BTF with an array of 4 GiB or more.
+ */
 #define ATLAS_EVENT(tag, type_of_event)                                                       \
 	struct {                                                                              \
-		int (*value)[tag];                                                            \
+		char (*value)[tag];                                                           \
 		type_of_event event;                                                          \
 		_Static_assert(__builtin_offsetof(type_of_event, kind) == 0 &&                \
 				       sizeof(((type_of_event *)0)->kind) == sizeof(__u32) && \
@@ -363,22 +366,26 @@ static __always_inline int __atlas_ring_output(void *ring, void *totals, void *d
 /* The type of the event that a ring of several has under this tag. */
 #define atlas_event(name, tag) typeof(((struct name##_totals *)0)->events_of[0].of_##tag.event)
 
-/* A pointer to a record of that type with its kind set, or NULL. Submit or discard each one. */
-#define atlas_event_reserve(name, tag)                                          \
-	({                                                                      \
-		atlas_event(name, tag) *__atlas_event = __atlas_ring_reserve(   \
-			&(name), &name##_lost, sizeof(atlas_event(name, tag))); \
-		if (__atlas_event)                                              \
-			__atlas_event->kind = (tag);                            \
-		__atlas_event;                                                  \
+/*
+ * A pointer to a record of that type with its kind set, or NULL. Submit or discard
+ * each one. (A tag that is a macro is pasted before it is expanded: not by atlas_event.)
+ */
+#define atlas_event_reserve(name, tag)                                                            \
+	({                                                                                        \
+		typeof(((struct name##_totals *)0)->events_of[0].of_##tag.event) *__atlas_event = \
+			__atlas_ring_reserve(&(name), &name##_lost, sizeof(*__atlas_event));      \
+		if (__atlas_event)                                                                \
+			__atlas_event->kind = (tag);                                              \
+		__atlas_event;                                                                    \
 	})
 
 /* A record of `size` bytes that begins with that type; its kind is set. 0, or -errno. */
-#define atlas_event_output(name, tag, data, size)                       \
-	({                                                              \
-		atlas_event(name, tag) *__atlas_event = (void *)(data); \
-		__atlas_event->kind = (tag);                            \
-		atlas_ring_output(name, __atlas_event, (size));         \
+#define atlas_event_output(name, tag, data, size)                                                 \
+	({                                                                                        \
+		typeof(((struct name##_totals *)0)->events_of[0].of_##tag.event) *__atlas_event = \
+			(void *)(data);                                                           \
+		__atlas_event->kind = (tag);                                                      \
+		atlas_ring_output(name, __atlas_event, (size));                                   \
 	})
 
 /*

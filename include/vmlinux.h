@@ -136,6 +136,16 @@ struct thread_info {
 	u32 status;
 };
 
+typedef struct {
+	int counter;
+} atomic_t;
+
+struct signal_struct {
+	atomic_t live;
+	int group_exit_code;
+	unsigned int flags;
+};
+
 struct mm_struct {
 	unsigned long arg_start;
 	unsigned long arg_end;
@@ -143,13 +153,16 @@ struct mm_struct {
 
 struct task_struct {
 	struct thread_info thread_info;
+	unsigned int flags;
 	struct mm_struct *mm;
+	int exit_code;
 	pid_t pid;
 	pid_t tgid;
 	struct task_struct *real_parent;
 	struct task_struct *group_leader;
 	u64 start_boottime;
 	char comm[16];
+	struct signal_struct *signal;
 };
 
 struct linux_binprm {
@@ -306,6 +319,11 @@ struct trace_event_raw_sched_process_exec {
 	u32 __data_loc_filename;
 	pid_t pid;
 	pid_t old_pid;
+};
+
+struct trace_event_raw_sched_process_exit {
+	struct trace_entry ent;
+	bool group_dead;
 };
 
 struct trace_event_raw_task_rename {

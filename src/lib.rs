@@ -109,7 +109,7 @@ pub use source::MapSource;
 pub use swap::{Swap, Swappable};
 pub use sys::atomic::Atomic;
 
-pub use bpf_atlas_derive::{Accumulate, Pod};
+pub use bpf_atlas_derive::{Accumulate, Events, Pod};
 
 /// For the code that the derives and bpf-atlas-build write. Not public API.
 #[doc(hidden)]
@@ -120,7 +120,8 @@ pub mod __private {
     pub use crate::same::{has_field, has_only};
     #[cfg(feature = "serde")]
     pub use crate::serialize::{Each, Leaf};
-    pub use crate::sys::pod::zeroed;
+    pub use crate::sys::pod::{view, zeroed};
+    pub use crate::sys::tag::{Tag, same_tag, tag};
     pub use crate::sys::words::{get, set};
     pub use libbpf_rs;
     pub use plain;

@@ -190,11 +190,76 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// Events with nothing wrong, for the enums below.
+const EVENTS: &str = "#[derive(Clone, Copy, Pod)] #[repr(C)] pub struct One { kind: u32, a: u32 }\n\
+                      #[derive(Clone, Copy, Pod)] #[repr(C)] pub struct Two { kind: u32, b: u32 }\n";
+/// As above, of `#[derive(Events)]`, behind the types of `EVENTS`.
+const EVENTS_REFUSED: &[(&str, &str, &str)] = &[
+    (
+        "events_without_tag_field",
+        "#[derive(Clone, Copy, Pod)] #[repr(C)] pub struct Other { a: u32 }\n\
+         #[derive(bpf_atlas::Events)]\npub enum Event { #[event(1)] One(/*here*/Other) }",
+        "no field `kind` on type `Other`",
+    ),
+    (
+        "events_tag_elsewhere",
+        "#[derive(Clone, Copy, Pod)] #[repr(C)] pub struct Other { a: u32, kind: u32 }\n\
+         #[derive(bpf_atlas::Events)]\npub enum Event {\n    #[event(1)]\n    One(One),\n    \
+         #[event(2)]\n    Far(/*here*/Other),\n}",
+        "`Far`: the tag `kind` is not where `One` has it; put it at the same offset of `One` and \
+         `Other`, best at the start",
+    ),
+    (
+        "events_tag_of_another_type",
+        "#[derive(Clone, Copy, Pod)] #[repr(C)] pub struct Other { kind: u16, a: u16 }\n\
+         #[derive(bpf_atlas::Events)]\npub enum Event { #[event(1)] One(One), #[event(2)] \
+         Narrow(/*here*/Other) }",
+        "the tag of this event is a `u16` and that of the enum's first event a `u32`",
+    ),
+    (
+        "events_tag_too_wide",
+        "#[derive(Clone, Copy, Pod)] #[repr(C)] pub struct Other { kind: [u8; 16] }\n\
+         #[derive(bpf_atlas::Events)]\npub enum Event { #[event([0; 16])] One(/*here*/Other) }",
+        "the tag of an event is an integer of 1, 2, 4 or 8 bytes",
+    ),
+    (
+        "events_tag_value_of_another_type",
+        "#[derive(bpf_atlas::Events)]\npub enum Event { #[event(/*here*/1_u64)] One(One) }",
+        "expected `u32`, found `u64`",
+    ),
+    (
+        "events_with_one_tag",
+        "#[derive(bpf_atlas::Events)]\n\
+         pub enum Event { #[event(3)] One(One), #[event(/*here*/1 + 2)] Again(Two) }",
+        "`Again` has the tag of `One`: a reader could not tell them apart; give one of them another",
+    ),
+    (
+        "events_not_pod",
+        "#[derive(Clone, Copy)] #[repr(C)] pub struct Other { kind: u32 }\n\
+         #[derive(bpf_atlas::Events)]\npub enum Event { #[event(1)] One(/*here*/Other) }",
+        "`Other` is not plain old data that can be shared with the kernel",
+    ),
+    (
+        "events_aligned_to_16",
+        "#[derive(Clone, Copy, Pod)] #[repr(C, align(16))]\n\
+         pub struct Other { kind: u32, rest: [u8; 12] }\n\
+         #[derive(bpf_atlas::Events)]\npub enum Event { #[event(1)] One(/*here*/Other) }",
+        "`One`: records of a ring are aligned to 8 bytes, and `Other` asks for more; write integers \
+         of 64 bits at most and no `align(16)`",
+    ),
+    (
+        "events_without_tag",
+        "#[derive(bpf_atlas::Events)]\npub enum Event { /*here*/One(One) }",
+        "write above it the tag that tells it from other events: `#[event(1)]`, or any constant of \
+         the tag's type",
+    ),
+];
+
 /// Everything that a strict crate forbids, and a type of each accepted shape.
 const ACCEPTED: &str = r#"//! A crate that forbids unsafe code and allows no warning.
 #![forbid(unsafe_code)]
 #![deny(warnings, missing_docs, unused_qualifications, unused_results, unreachable_pub)]
-use bpf_atlas::{Accumulate, Pod};
+use bpf_atlas::{Accumulate, Event, Events, Pod};
 
 #[derive(Clone, Copy, Pod, Accumulate)]
 #[repr(C)]
@@ -219,6 +284,33 @@ struct Pid(#[accumulate(first)] u32);
 #[repr(C, align(64))]
 struct Line([Stat; 2], [u8; 64 - 48]);
 
+#[derive(Clone, Copy, Debug, Pod)]
+#[repr(C)]
+struct Opened {
+    kind: u32,
+    fd: i32,
+}
+
+#[derive(Clone, Copy, Pod)]
+#[repr(C, packed)]
+struct Closed {
+    kind: u32,
+    _odd: u8,
+}
+
+#[derive(Events)]
+enum File {
+    #[event(1)]
+    Opened(Opened),
+    #[deprecated]
+    #[event(u32::MAX)]
+    Closed(Closed),
+}
+
+/// The library says that every `Pod` type is an event; an enum of this crate is one beside that.
+const fn is_event<E: Event>() {}
+const _: () = (is_event::<File>(), is_event::<Opened>()).0;
+
 const _: () = assert!(Stat::LAYOUT.size == 24 && Tight::LAYOUT.size == 9);
 const _: () = assert!(Pid::LAYOUT.size == 4 && Line::LAYOUT.size == 64);
 
@@ -235,7 +327,16 @@ fn each_refused_shape_says_what_to_write_instead() {
         ),
     );
     let binary = |name: &str, source: &str| refused.write(&format!("src/bin/{name}.rs"), source);
-    for (name, item, _) in REFUSED {
+    let events = EVENTS_REFUSED.iter().map(|&(name, item, sentence)| {
+        let item = format!("{EVENTS}{item}");
+        (name, item, sentence)
+    });
+    let all: Vec<_> = REFUSED
+        .iter()
+        .map(|&(name, item, sentence)| (name, item.to_owned(), sentence))
+        .chain(events)
+        .collect();
+    for (name, item, _) in &all {
         binary(name, &format!("use bpf_atlas::Pod;\n\n{item}\n\nfn main() {{}}\n"));
     }
     binary("accepted", ACCEPTED);
@@ -244,12 +345,15 @@ fn each_refused_shape_says_what_to_write_instead() {
     assert!(!success, "no binary was refused:\n{output}");
     let errors = errors(&output);
     let mut failures = Vec::new();
-    for (name, item, sentence) in REFUSED {
+    for (name, item, sentence) in &all {
         let place = place(name, item);
         let file = format!("src/bin/{name}.rs:");
         let said: Vec<_> = errors.iter().filter(|error| error.place.starts_with(&file)).collect();
-        match said.as_slice() {
-            [only] if only.place == place && only.text.contains(sentence) => {}
+        // A tag is looked at for its place and its type: what it lacks may be told twice.
+        let most = if name.starts_with("events_") { 2 } else { 1 };
+        let as_expected = |one: &&Error| one.place == place && one.text.contains(sentence);
+        match said.len() {
+            1.. if said.len() <= most && said.iter().all(as_expected) => {}
             _ => failures.push(format!("{name}: expected at {place}: {sentence}\n{said:#?}")),
         }
     }

@@ -338,3 +338,59 @@ fn pid_syscalls_shows_who_is_over_once_more_with_every_call_and_forgets_it() {
     assert_eq!(rows_at_the_end.count(), 1, "the summary");
     assert!(summary["entries"].as_u64() < Some(10240));
 }
+
+#[test]
+fn exec_events_tells_how_and_when_processes_end_if_asked_to() {
+    const SCRIPTS: [&str; 3] = ["exit 3", "sleep 0.2; kill -9 $$", "ulimit -c 0; kill -11 $$"];
+    const EXITS: &[&str] = &["--exits", "--name", "sh"];
+    let example =
+        Example { name: "exec_events", args: EXITS, links: 2, stir: Stir::Calls, shows: "exit" };
+    let shown = |more: &[&str]| {
+        let running = example.start(more);
+        let pids = SCRIPTS.map(|script| {
+            let mut child = Command::new("/bin/sh").args(["-c", script]).spawn().unwrap();
+            child.wait().unwrap();
+            child.id()
+        });
+        running.signal(Signal::SIGINT);
+        let output = running.end();
+        ended_well(example.name, &output);
+        (pids, output)
+    };
+
+    let (pids, output) = shown(&[]);
+    let titles = stdout(&output).lines().next().unwrap();
+    assert!(titles.ends_with("EVENT  RET           DURATION(s)  ARGS"), "{titles}");
+    for (pid, ret) in pids.iter().zip(["3", "SIGKILL", "SIGSEGV"]) {
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let of = |line: &Vec<String>| line.get(1) == Some(&pid.to_string());
+        let lines: Vec<_> = stdout(&output).lines().map(words).filter(of).collect();
+        let [exec, exit] = &lines[..] else { panic!("{pid}: {}", stdout(&output)) };
+        assert_eq!((&exec[3..7], exec[0].as_str()), (&words("exec 0 /bin/sh -c")[..], "sh"));
+        assert_eq!((&exit[3..5], exit.len()), (&words(&format!("exit {ret}"))[..], 6));
+        let seconds: f64 = exit[5].parse().unwrap();
+        assert!(
+            (0.0..60.0).contains(&seconds) && (seconds >= 0.2) == (ret == "SIGKILL"),
+            "{exit:?}"
+        );
+    }
+
+    let (pids, output) = shown(&["--json"]);
+    let objects = objects(&output.stdout);
+    objects.iter().for_each(integers_are_integers);
+    let expected =
+        [(Some(3), None, "null"), (None, Some(9), "SIGKILL"), (None, Some(11), "SIGSEGV")];
+    for (pid, (code, signal, name)) in pids.iter().zip(expected) {
+        let of: Vec<_> = objects.iter().filter(|object| object["pid"] == *pid).collect();
+        let [exec, exit] = of[..] else { panic!("{pid}: {of:?}") };
+        assert_eq!(
+            [&exec["type"], &exec["event"], &exit["type"], &exit["event"]],
+            ["exec", "exec", "exit", "exit"]
+        );
+        assert_eq!((exit["code"].as_i64(), exit["signal"].as_i64()), (code, signal));
+        assert_eq!(exit["signal_name"].as_str().unwrap_or("null"), name);
+        assert_eq!(exit["core_dumped"], false);
+        let [start, end] = ["started_ns", "time_ns"].map(|name| exit[name].as_u64().unwrap());
+        assert_eq!(exit["duration_ns"], end - start, "{exit}");
+    }
+}

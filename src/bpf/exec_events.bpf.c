@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * Every exec: who, which file, which arguments.
+ * Every exec: who, which file, which arguments; and every exit of a process.
  *
  * A record is a struct exec_event, then filename_len bytes of file name, then
- * args_len bytes of arguments, each argument ended by a NUL.
+ * args_len bytes of arguments, each argument ended by a NUL; or a struct exit_event.
  *
  * Success comes from sched_process_exec, as tp_btf, raw_tp or a classic
  * tracepoint. Failure comes from the end of execve and execveat, either by the
@@ -46,6 +46,7 @@
 const volatile __u32 args_limit = 4096; /* bytes of arguments to keep, up to ARGS_MAX */
 const volatile __u8 filter_uid = 0;
 const volatile __u32 uid = 0;
+const volatile __u8 by_live_threads = 0; /* as before 6.16, whatever the kernel can do */
 
 enum exec_flag {
 	EXEC_ARGS_CUT = 1,	      /* there were more arguments, or a longer one */
@@ -53,9 +54,15 @@ enum exec_flag {
 	EXEC_FILENAME_UNREADABLE = 4, /* filename_len is 0 */
 };
 
+enum {
+	EXEC = 1,
+	EXIT = 2,
+};
+
 struct exec_event {
-	__u64 time_ns; /* since boot */
+	__u32 kind; /* EXEC */
 	__u32 pid;
+	__u64 time_ns; /* since boot */
 	__u32 ppid;
 	__u32 tid; /* the thread that called */
 	__u32 uid;
@@ -68,7 +75,20 @@ struct exec_event {
 	char comm[16];	  /* after a success the new name */
 };
 
-ATLAS_RING(events, 1 << 20, struct exec_event);
+struct exit_event {
+	__u32 kind; /* EXIT */
+	__u32 pid;
+	__u64 time_ns;	/* since boot */
+	__u64 start_ns; /* when it was forked */
+	__u32 ppid;
+	__u32 uid;
+	__u32 gid;
+	__u32 status; /* as wait(2) gives it */
+	char comm[16];
+};
+
+ATLAS_RING_OF(events, 1 << 20,
+	      ATLAS_EVENT(EXEC, struct exec_event) ATLAS_EVENT(EXIT, struct exit_event));
 
 /* The tail takes the last piece, so that a bound on where it begins is enough for the verifier. */
 struct scratch {
@@ -188,7 +208,7 @@ static __always_inline int submit(struct scratch *s)
 
 	barrier_var(size);
 	if (size <= sizeof(*s))
-		atlas_ring_output(events, s, size);
+		atlas_event_output(events, EXEC, s, size);
 	return 0;
 }
 
@@ -336,5 +356,7 @@ int BPF_PROG(failed_raw, struct pt_regs *regs, long ret)
 		return 0;
 	return on_failure(ret, regs, nr == NR_EXECVEAT);
 }
+
+#include "exec_events_exit.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

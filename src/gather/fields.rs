@@ -119,10 +119,9 @@ impl Threshold {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Accumulate;
+    use crate::{Accumulate, Pod};
 
     #[derive(Clone, Copy, Pod, Accumulate)]
-    #[pod(crate = "crate")]
     #[repr(C)]
     struct Inner {
         a: u32,
@@ -132,7 +131,6 @@ mod tests {
     }
 
     #[derive(Clone, Copy, Pod, Accumulate)]
-    #[pod(crate = "crate")]
     #[repr(C)]
     struct Outer {
         packets: [u64; 2],
@@ -142,7 +140,6 @@ mod tests {
     }
 
     #[derive(Clone, Copy, Pod, Accumulate)]
-    #[pod(crate = "crate")]
     #[repr(C)]
     struct Named {
         count: u64,

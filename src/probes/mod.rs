@@ -5,7 +5,7 @@
 //! |---|---|---|---|
 //! | [`PidSyscalls`] | system calls by process and by number | tp_btf, raw_tp or tracepoint | `CAP_BPF`, `CAP_PERFMON` |
 //! | [`Packets`] | what an interface receives, by protocol | XDP, native or generic | `CAP_BPF`, `CAP_PERFMON`, `CAP_NET_ADMIN` |
-//! | [`ExecEvents`] | every exec, with file and arguments | tp_btf, raw_tp or tracepoint | `CAP_BPF`, `CAP_PERFMON` |
+//! | [`ExecEvents`] | every exec, with file and arguments; every exit of a process | tp_btf, raw_tp or tracepoint | `CAP_BPF`, `CAP_PERFMON` |
 //! | [`RecentIps`] | who sent to an interface of late | XDP, native or generic | `CAP_BPF`, `CAP_PERFMON`, `CAP_NET_ADMIN` |
 //! | [`TcpRetransmits`] | TCP segments that are sent again, one by one or by connection | tp_btf, raw_tp or tracepoint | `CAP_BPF`, `CAP_PERFMON` |
 //!
@@ -36,6 +36,7 @@ mod clock;
 mod error;
 mod exec;
 mod exec_events;
+mod exit;
 mod health;
 mod packets;
 mod pid_syscalls;
@@ -50,7 +51,10 @@ use std::fmt;
 use crate::CharArray;
 pub use error::ProbeError;
 pub use exec::{Args, Exec};
-pub use exec_events::{ExecEvent, ExecEvents, ExecEventsBuilder, ExecFlag};
+pub use exec_events::{
+    ExecEvent, ExecEvents, ExecEventsBuilder, ExecFlag, ExitEvent, ProcessRecord, ProcessRecordRef,
+};
+pub use exit::{Exit, ProcessEvent};
 pub use health::Health;
 pub use packets::{Packets, PacketsBuilder, PacketsMaps, Protocol, Traffic};
 pub use pid_syscalls::{

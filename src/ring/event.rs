@@ -10,6 +10,36 @@ use crate::sys::pod;
 /// several types in one ring derive [`Events`](macro@crate::Events) on an enum;
 /// `bpf-atlas-build` writes it from `ATLAS_RING_OF`.
 ///
+/// ```no_run
+/// use bpf_atlas::{Event as _, Events, Pod, RingBuf};
+///
+/// #[derive(Clone, Copy, Debug, Pod)]
+/// #[repr(C)]
+/// struct ExecEvent { kind: u32, pid: u32, time_ns: u64 }
+///
+/// #[derive(Clone, Copy, Debug, Pod)]
+/// #[repr(C)]
+/// struct ExitEvent { kind: u32, pid: u32, code: u32 }
+///
+/// #[derive(Clone, Copy, Debug, Events)]
+/// enum Process {
+///     #[event(1)] // what `kind` is then
+///     Exec(ExecEvent),
+///     #[event(2)]
+///     Exit(ExitEvent),
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut events = RingBuf::<Process>::open_pinned("/sys/fs/bpf/events")?;
+/// let mut kept = Vec::new();
+/// events.drain(|event| match event {
+///     ProcessRef::Exec(exec) => println!("{} started", exec.pid),
+///     ProcessRef::Exit(_) => kept.push(Process::copy(event)),
+/// })?;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// Not to be implemented by hand: the methods are for derived code and may
 /// change.
 #[diagnostic::on_unimplemented(

@@ -24,5 +24,6 @@ pub(crate) mod pod;
 pub(crate) mod prog;
 pub(crate) mod ring;
 pub(crate) mod section;
+pub(crate) mod tag;
 pub(crate) mod words;
 pub(crate) mod xdp;

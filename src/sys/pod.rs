@@ -181,7 +181,7 @@ pub(crate) fn read<T: Pod>(bytes: &[u8]) -> T {
 /// A reference to the value at the start of `bytes`, when size and alignment
 /// allow one.
 #[inline]
-pub(crate) fn view<T: Pod>(bytes: &[u8]) -> Option<&T> {
+pub fn view<T: Pod>(bytes: &[u8]) -> Option<&T> {
     let start = bytes.as_ptr().cast::<T>();
     if bytes.len() < size_of::<T>() || !start.is_aligned() {
         return None;

@@ -15,6 +15,11 @@ fn main() {
         .derive("*", "serde::Serialize")
         .derive("*", "serde::Deserialize")
         .build_or_exit();
+    Builder::new("bpf/events.bpf.c")
+        .rename("ring events", "Event")
+        .doc("ring events", "What the programs have to say.")
+        .skeleton(false)
+        .build_or_exit();
     Builder::new("bpf/keywords.bpf.c").build_or_exit();
     Builder::new("bpf/without_maps.bpf.c").skeleton(false).build_or_exit();
     for version in ["v1", "grown", "shrunk", "reordered"] {

@@ -212,16 +212,26 @@ impl<'a> Collector<'a> {
 
     /// Takes a name in Rust for a type of C.
     fn claim(&mut self, rust: &str, c_name: &str) -> Result<(), Error> {
+        self.claim_as(rust, &format!("`{c_name}`"), "give one another name with `rename`")
+    }
+
+    /// As [`claim`](Self::claim), for anything that C has, told in words.
+    pub(crate) fn claim_as(
+        &mut self,
+        rust: &str,
+        what: &str,
+        remedy: &'static str,
+    ) -> Result<(), Error> {
         if let Some(other) = self.taken.get(rust) {
             return Err(Error::Collision {
                 file: self.options.file.clone(),
-                first: format!("`{other}`"),
-                second: format!("`{c_name}`"),
+                first: other.clone(),
+                second: what.into(),
                 rust: rust.into(),
-                remedy: "give one another name with `rename`",
+                remedy,
             });
         }
-        self.taken.insert(rust.to_owned(), c_name.to_owned());
+        self.taken.insert(rust.to_owned(), what.to_owned());
         self.claims.push(rust.to_owned());
         Ok(())
     }

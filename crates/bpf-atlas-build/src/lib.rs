@@ -39,6 +39,7 @@ mod decl;
 mod emit;
 mod enums;
 mod error;
+mod events;
 mod kconfig;
 mod kinds;
 mod map_def;
@@ -161,7 +162,8 @@ impl Builder {
         self
     }
 
-    /// Gives a type another name in Rust than its own in camel case.
+    /// Gives a type another name in Rust than its own in camel case. `ring events`
+    /// names the enum of the events of a ring that `ATLAS_RING_OF` declares.
     pub fn rename(&mut self, c_type: impl Into<String>, rust: impl Into<String>) -> &mut Self {
         self.options.renames.insert(c_type.into(), rust.into());
         self
@@ -183,7 +185,8 @@ impl Builder {
         self
     }
 
-    /// The type of the events of a ring that was not declared by `ATLAS_RING`.
+    /// The type of the events of a ring that was declared neither by `ATLAS_RING` nor
+    /// by `ATLAS_RING_OF`.
     pub fn ring_event(&mut self, map: impl Into<String>, c_type: impl Into<String>) -> &mut Self {
         self.options.events.insert(map.into(), c_type.into());
         self

@@ -70,6 +70,22 @@ impl Options {
         Some(self.of_type("rename", &self.renames, c_name).first()?.as_str())
     }
 
+    /// The name of the enum of a ring's events, by `ring NAME`.
+    pub(crate) fn ring_name(&self, ring: &str) -> Option<&str> {
+        let (name, rust) = self.renames.get_key_value(&format!("ring {ring}"))?;
+        self.found("rename", name);
+        Some(rust)
+    }
+
+    /// What the user says of the enum of a ring's events.
+    pub(crate) fn ring_docs(&self, ring: &str) -> impl Iterator<Item = &str> {
+        let wanted = format!("ring {ring}");
+        self.docs.iter().filter(move |(name, _)| *name == wanted).map(|(name, text)| {
+            self.found("doc", name);
+            text.as_str()
+        })
+    }
+
     pub(crate) fn own_type(&self, c_name: &str) -> Option<&str> {
         Some(self.of_type("own_type", &self.own, c_name).first()?.as_str())
     }

@@ -7,6 +7,7 @@ use bpf_atlas_btf::{Btf, Kind, TypeId};
 use crate::collect::{At, Collector};
 use crate::enums::Values;
 use crate::error::Error;
+use crate::events::{Declared, Events};
 use crate::kinds::{self, Face};
 use crate::map_def::MapDef;
 use crate::names::{self, camel, ident};
@@ -53,9 +54,33 @@ pub(crate) struct Inner {
 pub(crate) enum Handle {
     Keyed(&'static str, Ty, Ty),
     Indexed(&'static str, Ty),
-    /// Events, and the map beside it that counts what is lost.
-    Ring(Ty, Option<String>),
+    Ring(Ring),
     Raw(String),
+}
+
+impl Handle {
+    /// The enum of a ring of several types of event.
+    pub(crate) fn events(&self) -> Option<&Events> {
+        match self {
+            Self::Ring(Ring { of: RingOf::Several(events), .. }) => Some(events),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ring {
+    pub(crate) of: RingOf,
+    /// The map beside it that counts what is lost.
+    pub(crate) lost: Option<String>,
+    /// The map by which its reader says when to wake it.
+    pub(crate) wake: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RingOf {
+    One(Ty),
+    Several(Events),
 }
 
 #[derive(Debug)]
@@ -226,25 +251,33 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// A ring: its event type is told by `ATLAS_RING`, by the map itself, or
-    /// by the user.
+    /// A ring: its events are told by `ATLAS_RING` or `ATLAS_RING_OF`, by the
+    /// map itself, or by the user.
     fn ring(&mut self, def: &MapDef, name: &str, value: &Option<Ty>) -> Result<Handle, Error> {
         if def.flags & OVERWRITE != 0 {
             return Ok(Handle::Raw("it overwrites what is not read yet".into()));
         }
-        let totals = self.totals(name);
-        let lost = totals.map(|_| format!("{name}_lost"));
-        let event = match (self.options.event(name), totals, def.value) {
+        let beside = self.beside(name);
+        let lost = beside.as_ref().map(|_| format!("{name}_lost"));
+        let wake = self.wake(name);
+        let event = match (self.options.event(name), beside, def.value) {
             (Some(wanted), ..) => Some(self.find(wanted, "ring_event")?),
-            (None, Some(event), _) => Some(event),
+            (None, Some(Beside::Several(declared)), _) => {
+                for event in &declared {
+                    self.no_pointers(name, &format!("event `{}`", event.tag), Some(event.of))?;
+                }
+                let of = RingOf::Several(self.types.events(name, &declared)?);
+                return Ok(Handle::Ring(Ring { of, lost, wake }));
+            }
+            (None, Some(Beside::One(event)), _) => Some(event),
             (None, None, value) => value,
         };
         let Some(event) = event else {
             let why = match value {
                 Some(_) => "its event type is unknown",
                 None => {
-                    "its event type is unknown: declare the ring by `ATLAS_RING`, or name the \
-                         type with `ring_event`"
+                    "its event type is unknown: declare the ring by `ATLAS_RING` or \
+                     `ATLAS_RING_OF`, or name the type with `ring_event`"
                 }
             };
             return Ok(Handle::Raw(why.into()));
@@ -262,20 +295,31 @@ impl<'a> Planner<'a> {
                 "it is aligned to more than 8 bytes, which records of a ring are not",
             ));
         }
-        Ok(Handle::Ring(ty, lost))
+        Ok(Handle::Ring(Ring { of: RingOf::One(ty), lost, wake }))
     }
 
-    /// The event type that `ATLAS_RING` leaves beside a ring.
-    fn totals(&self, ring: &str) -> Option<TypeId> {
+    /// What `ATLAS_RING` or `ATLAS_RING_OF` leaves beside a ring.
+    fn beside(&self, ring: &str) -> Option<Beside> {
         let lost = format!("{ring}_lost");
         let lost = self.object.maps.iter().find(|map| map.name == lost)?;
         let (_, of) = self.btf().resolve(lost.value?).ok()?;
         let Kind::Composite { members, .. } = &of.kind else { return None };
-        let event = members.last().filter(|last| last.name == "event")?;
-        match self.btf().resolve(event.of).ok()?.1.kind {
-            Kind::Array { element, len: 0 } => Some(element),
+        let last = members.last()?;
+        let Kind::Array { element, len: 0 } = self.btf().resolve(last.of).ok()?.1.kind else {
+            return None;
+        };
+        match last.name.as_str() {
+            "event" => Some(Beside::One(element)),
+            "events_of" => self.types.declared_events(element).map(Beside::Several),
             _ => None,
         }
+    }
+
+    /// The words beside a ring by which its reader says when to wake it.
+    fn wake(&self, ring: &str) -> Option<String> {
+        let name = format!("{ring}_wake");
+        let map = self.object.maps.iter().find(|map| map.name == name)?;
+        (map.kind == ARRAY && map.flags & MMAPABLE != 0 && map.max_entries == 2).then_some(name)
     }
 
     /// The type that C calls `name`.
@@ -340,5 +384,14 @@ impl<'a> Planner<'a> {
     }
 }
 
+/// What stands beside a ring, of its events.
+enum Beside {
+    One(TypeId),
+    Several(Vec<Declared>),
+}
+
+const ARRAY: u32 = 2;
+/// `BPF_F_MMAPABLE`
+const MMAPABLE: u32 = 1 << 10;
 /// `BPF_F_RB_OVERWRITE`
 const OVERWRITE: u32 = 1 << 19;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use bpf_atlas_build::{Builder, Error};
 
-mod common;
-use common::{Dir, map, refused};
+mod support;
+use support::{Dir, map, refused};
 
 /// libbpf looks for the section and gives up with a number alone.
 #[test]

@@ -2,12 +2,12 @@
 
 #![forbid(unsafe_code)]
 
+mod support;
+
 use std::fs;
 
 use bpf_atlas_build::{Builder, Error};
-
-mod common;
-use common::{Dir, map, refused};
+use support::{Dir, map, refused};
 
 #[test]
 fn a_source_that_does_not_compile_is_told_in_clangs_words() {

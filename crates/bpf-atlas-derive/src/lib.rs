@@ -1,9 +1,10 @@
-//! `#[derive(Pod)]` and `#[derive(Accumulate)]` for [bpf-atlas], which
-//! re-exports both. Depend on `bpf-atlas`, not on this crate.
+//! `#[derive(Pod)]`, `#[derive(Accumulate)]` and `#[derive(Events)]` for
+//! [bpf-atlas], which re-exports them. Depend on `bpf-atlas`, not on this crate.
 //!
 //! [bpf-atlas]: https://docs.rs/bpf-atlas
 
 mod accumulate;
+mod events;
 mod input;
 mod pod;
 mod refuse;
@@ -109,4 +110,59 @@ pub fn derive_pod(input: TokenStream) -> TokenStream {
 pub fn derive_accumulate(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     accumulate::expand(&input).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Makes an enum of several types of event what a ring holds: `RingBuf<Event>`.
+///
+/// Each record says by a tag which event it is: a field that all of the structs
+/// have at the same offset and of the same type. It is `kind`, or what
+/// `#[events(tag = …)]` names; `header.kind` is a field of a field. Each variant
+/// holds one struct that is `Pod`, and `#[event(…)]` gives its tag: any constant
+/// expression of that type.
+///
+/// ```ignore
+/// use bpf_atlas::{Events, Pod, RingBuf};
+///
+/// #[derive(Clone, Copy, Debug, Pod)]
+/// #[repr(C)]
+/// struct ExecEvent { kind: u32, pid: u32, time_ns: u64 }
+///
+/// #[derive(Clone, Copy, Debug, Pod)]
+/// #[repr(C)]
+/// struct ExitEvent { kind: u32, pid: u32, code: u32 }
+///
+/// #[derive(Clone, Copy, Debug, Events)]
+/// enum Event {
+///     #[event(1)]
+///     Exec(ExecEvent),
+///     #[event(2)]
+///     Exit(ExitEvent),
+/// }
+///
+/// let mut events = RingBuf::<Event>::open(&map)?;
+/// events.drain(|event| match event {
+///     EventRef::Exec(exec) => println!("{} started", exec.pid),
+///     EventRef::Exit(exit) => println!("{} ended: {}", exit.pid, exit.code),
+/// })?;
+/// ```
+///
+/// The derive writes `EventRef<'r>`, `Copy`, with the same variants: references
+/// into the ring's memory, so that nothing is copied; `Debug` where all events
+/// are. `#[events(reference = Name)]` names it otherwise. `Event::copy` makes the
+/// enum itself of one, `EventRef::from(&event)` the reference of the enum.
+///
+/// A record with another tag is `Error::RecordKind`, one that is too short for
+/// its event `Error::RecordSize`; both are passed over and counted, and the next
+/// call goes on behind them.
+///
+/// Refused while compiling: a tag at different offsets or of different types,
+/// two events with one tag, an event that is not `Pod` or aligned to more than
+/// 8 bytes. The derived code is accepted under `#![forbid(unsafe_code)]`.
+///
+/// `#[events(crate = "path")]` says where the library is, as `#[pod(crate)]`
+/// does for `#[derive(Pod)]`.
+#[proc_macro_derive(Events, attributes(events, event))]
+pub fn derive_events(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    events::expand(&input).unwrap_or_else(syn::Error::into_compile_error).into()
 }

@@ -1,4 +1,4 @@
-//! Both derives as functions from source to tokens or to a message. What the
+//! The derives as functions from source to tokens or to a message. What the
 //! compiler makes of the tokens is tested by the library.
 
 use proc_macro2::TokenStream;
@@ -6,6 +6,8 @@ use quote::quote;
 use syn::{DeriveInput, Result};
 
 use crate::{accumulate, pod};
+
+mod events;
 
 type Derive = fn(&DeriveInput) -> Result<TokenStream>;
 

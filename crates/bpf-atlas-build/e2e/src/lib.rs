@@ -6,6 +6,7 @@ use bpf_atlas::Pod;
 
 bpf_atlas::include_bpf!(pub reference);
 bpf_atlas::include_bpf!(pub kinds);
+bpf_atlas::include_bpf!(pub events);
 bpf_atlas::include_bpf!(pub keywords);
 bpf_atlas::include_bpf!(pub pinned_v1);
 bpf_atlas::include_bpf!(pub pinned_grown);

@@ -1,7 +1,7 @@
 //! `Maps`: one handle a map.
 
 use super::{Emit, doc, indent, literal};
-use crate::plan::{Handle, MapPlan};
+use crate::plan::{Handle, MapPlan, RingOf};
 use crate::types::Ty;
 
 /// Whether there is more to prove of a map than sizes: C declares types.
@@ -22,7 +22,10 @@ impl Emit<'_> {
                 format!("{krate}::{kind}<{}, {}>", self.outer_ty(key), self.outer_ty(value))
             }
             Handle::Indexed(kind, value) => format!("{krate}::{kind}<{}>", self.outer_ty(value)),
-            Handle::Ring(event, _) => format!("{krate}::RingBuf<{}>", self.outer_ty(event)),
+            Handle::Ring(ring) => match &ring.of {
+                RingOf::One(event) => format!("{krate}::RingBuf<{}>", self.outer_ty(event)),
+                RingOf::Several(events) => format!("{krate}::RingBuf<types::{}>", events.rust),
+            },
             Handle::Raw(_) => format!("{krate}::RawMap"),
         }
     }
@@ -72,9 +75,15 @@ impl Emit<'_> {
             Handle::Keyed(kind, ..) | Handle::Indexed(kind, _) => {
                 format!("{krate}::{kind}::open(&{raw})?")
             }
-            Handle::Ring(_, None) => format!("{krate}::RingBuf::open(&{raw})?"),
-            Handle::Ring(_, Some(lost)) => {
-                format!("{krate}::RingBuf::open(&{raw})?.with_lost(&map({})?)?", literal(lost))
+            Handle::Ring(ring) => {
+                let mut open = format!("{krate}::RingBuf::open(&{raw})?");
+                let beside = [("with_lost", &ring.lost), ("with_wake", &ring.wake)];
+                for (method, map) in beside {
+                    if let Some(map) = map {
+                        open.push_str(&format!(".{method}(&map({})?)?", literal(map)));
+                    }
+                }
+                open
             }
             Handle::Raw(_) => raw,
         }
@@ -98,8 +107,13 @@ impl Emit<'_> {
         }
         match &map.handle {
             Handle::Raw(why) => text.push_str(&format!("\nUntyped: {why}.")),
-            Handle::Ring(_, Some(lost)) => {
-                text.push_str(&format!("\nWhat it loses is counted in `{lost}`."));
+            Handle::Ring(ring) => {
+                if let Some(lost) = &ring.lost {
+                    text.push_str(&format!("\nWhat it loses is counted in `{lost}`."));
+                }
+                if let Some(wake) = &ring.wake {
+                    text.push_str(&format!("\nWhen it wakes its reader is said in `{wake}`."));
+                }
             }
             _ => {}
         }

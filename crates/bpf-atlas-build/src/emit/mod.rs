@@ -3,6 +3,7 @@
 //! All of it names its types by full paths: a C type may be called `Option`.
 
 mod enums;
+mod events;
 mod maps;
 mod module;
 mod sections;

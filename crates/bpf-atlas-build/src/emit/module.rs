@@ -23,6 +23,11 @@ impl Emit<'_> {
     /// The source of the module.
     pub(crate) fn module(&self, plan: &Plan, module: &Module<'_>) -> String {
         let mut body = String::new();
+        let events: String = plan
+            .maps
+            .iter()
+            .filter_map(|map| map.handle.events())
+            .fold(String::new(), |out, events| out + &self.events(events));
         body.push_str(&format!(
             "/// The compiled object.\npub static OBJECT: &[u8] = ::core::include_bytes!({});\n\n",
             literal(module.object)
@@ -30,7 +35,7 @@ impl Emit<'_> {
         body.push_str(&format!(
             "/// The types that the maps hold, under the names they have in C.\npub mod types {{\n{}}}\n\n\
              pub use self::types::*;\n\n",
-            indent(types(self).trim_end())
+            indent((types(self) + &events).trim_end())
         ));
         for section in &plan.sections {
             body.push_str(&self.section(section));

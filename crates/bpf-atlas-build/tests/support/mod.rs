@@ -1,4 +1,4 @@
-//! What the tests of the builder share.
+//! A source of one test's own, built or refused.
 #![allow(dead_code, reason = "no test binary uses everything")]
 
 use std::fs;
