@@ -14,7 +14,9 @@ pub trait Totals: sealed::Totals {}
 impl<T: sealed::Totals> Totals for T {}
 
 pub(crate) mod sealed {
-    use crate::{Accumulate, Pod, RawMap, Result};
+    #[cfg(feature = "gather")]
+    use crate::RawMap;
+    use crate::{Accumulate, Pod, Result};
 
     pub trait Totals {
         type Key: Pod;
@@ -24,6 +26,7 @@ pub(crate) mod sealed {
     }
 
     /// A map of the kernel's.
+    #[cfg(feature = "gather")]
     pub trait Raw {
         fn raw(&self) -> &RawMap;
     }
@@ -172,6 +175,7 @@ impl<T: sealed::Totals> sealed::Totals for &T {
     }
 }
 
+#[cfg(feature = "gather")]
 impl<T: sealed::Raw> sealed::Raw for &T {
     fn raw(&self) -> &crate::RawMap {
         (**self).raw()

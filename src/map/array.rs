@@ -134,6 +134,7 @@ impl<V: Accumulate> crate::rates::sealed::Totals for Array<V> {
     }
 }
 
+#[cfg(feature = "gather")]
 impl<V: Accumulate> crate::rates::sealed::Raw for Array<V> {
     fn raw(&self) -> &crate::RawMap {
         &self.typed.raw

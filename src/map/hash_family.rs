@@ -174,6 +174,7 @@ macro_rules! hash_methods {
             }
         }
 
+        #[cfg(feature = "gather")]
         impl<K: $crate::Pod, V: $crate::Accumulate> $crate::rates::sealed::Raw for $name<K, V> {
             fn raw(&self) -> &$crate::RawMap {
                 &self.typed.raw

@@ -131,6 +131,7 @@ impl<V: Accumulate> crate::rates::sealed::Totals for PerCpuArray<V> {
     }
 }
 
+#[cfg(feature = "gather")]
 impl<V: Accumulate> crate::rates::sealed::Raw for PerCpuArray<V> {
     fn raw(&self) -> &crate::RawMap {
         &self.typed.raw

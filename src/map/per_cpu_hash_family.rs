@@ -187,6 +187,7 @@ macro_rules! per_cpu_hash_methods {
             }
         }
 
+        #[cfg(feature = "gather")]
         impl<K: $crate::Pod, V: $crate::Accumulate> $crate::rates::sealed::Raw for $name<K, V> {
             fn raw(&self) -> &$crate::RawMap {
                 &self.typed.raw

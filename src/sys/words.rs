@@ -68,6 +68,7 @@ words!(u8, u16, u32, u64, u128);
 
 /// What lies `at` bytes behind the start of a value, all of which must be vouched for
 /// ([`is_initialised`]).
+#[cfg(feature = "gather")]
 pub(crate) fn read_at<V: Pod, T: Pod>(value: &V, at: usize) -> T {
     assert!(is_initialised(&V::LAYOUT));
     let raw = &bytes_of(value)[at..][..size_of::<T>()];
