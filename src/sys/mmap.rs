@@ -48,6 +48,53 @@ impl Mapping {
         Ok(Self { start, len: len.get(), writable })
     }
 
+    /// `head` bytes and twice the next `data` bytes of memory of our own, as the
+    /// kernel maps a ring, between pages that nothing may touch.
+    #[cfg(all(test, not(miri)))]
+    pub(crate) fn guarded(memory: BorrowedFd<'_>, head: usize, data: usize) -> Self {
+        let (guard, len) = (page_size(), head + 2 * data);
+        let whole = NonZeroUsize::new(guard + len + guard).unwrap();
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
+        // SAFETY: a fresh mapping, as above.
+        let start =
+            unsafe { nix::sys::mman::mmap_anonymous(None, whole, ProtFlags::PROT_NONE, flags) };
+        // SAFETY: inside the mapping that was just made.
+        let start = unsafe { start.unwrap().cast::<u8>().byte_add(guard) };
+        for (at, offset, len) in [(0, 0, head + data), (head + data, head, data)] {
+            let Some(len) = NonZeroUsize::new(len) else { continue };
+            // SAFETY: as above.
+            let at = unsafe { start.byte_add(at) }.addr();
+            let flags = MapFlags::MAP_SHARED | MapFlags::MAP_FIXED;
+            // SAFETY: replaces a part of the mapping that was just made, which
+            // nobody else knows.
+            let result = unsafe {
+                mmap(
+                    Some(at),
+                    len,
+                    ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+                    flags,
+                    memory,
+                    offset as _,
+                )
+            };
+            result.unwrap();
+        }
+        Self { start, len, writable: true }
+    }
+
+    /// The same on the heap, where there are no descriptors; the data is not twice
+    /// the same, and whoever writes it writes both.
+    #[cfg(all(test, miri))]
+    pub(crate) fn on_heap(len: usize) -> Self {
+        let words = vec![0_u64; len.div_ceil(8)].leak();
+        Self { start: NonNull::from(words).cast(), len, writable: true }
+    }
+
+    #[cfg(all(test, miri))]
+    pub(crate) fn alias(&self) -> Self {
+        Self { start: self.start, len: self.len, writable: self.writable }
+    }
+
     pub(crate) fn is_writable(&self) -> bool {
         self.writable
     }
@@ -73,6 +120,9 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        if cfg!(miri) {
+            return;
+        }
         // SAFETY: `start` and `len` are those of the mapping, and nothing
         // borrows from a `Mapping` that is being dropped.
         let result = unsafe { munmap(self.start.cast(), self.len) };

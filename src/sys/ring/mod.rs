@@ -10,12 +10,16 @@
 //! ([`Pages`]), or the model of them that the tests check exhaustively. So what
 //! is checked is what ships, memory orderings included.
 
+#[cfg(test)]
+mod fuzz;
+#[cfg(all(test, not(miri)))]
+mod model;
 mod pages;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
 pub(crate) use pages::Pages;
 pub(crate) use writer::{Refused, Writer};
@@ -35,6 +39,10 @@ pub(crate) trait Shared {
     fn store_consumer(&self, at: usize, order: Ordering);
     /// The header at position `at`, a multiple of 8.
     fn load_header(&self, at: usize, order: Ordering) -> u32;
+    /// Nothing passes here, in either direction.
+    fn fence(&self) {
+        fence(Ordering::SeqCst);
+    }
 }
 
 /// One consumer of one ring.
@@ -82,14 +90,15 @@ impl<M: Shared> Reader<M> {
     }
 
     /// The bytes between the reader and the newest reservation, busy and
-    /// discarded records and headers included.
+    /// discarded records and headers included. Never more than the ring holds.
     pub(crate) fn waiting(&self) -> usize {
-        self.producer().wrapping_sub(self.at)
+        let producer = self.memory.load_producer(Ordering::Acquire);
+        producer.wrapping_sub(self.at).min(self.memory.size())
     }
 
     /// The position behind the newest reservation.
-    pub(crate) fn producer(&self) -> usize {
-        self.memory.load_producer(Ordering::Acquire)
+    fn producer(&self) -> usize {
+        self.at.wrapping_add(self.waiting())
     }
 
     /// Whether the reader has not come to position `end` yet.
@@ -124,6 +133,22 @@ impl<M: Shared> Reader<M> {
             self.release();
         }
         found
+    }
+
+    /// As [`peek`](Self::peek), for a reader that sleeps if nothing is there. A
+    /// producer that commits what comes next wakes it if it finds that the reader
+    /// has come there; so a position that was given back is looked behind.
+    pub(crate) fn peek_to_sleep(&mut self) -> Peek {
+        loop {
+            let released = self.released;
+            let peek = self.peek();
+            if self.released == released {
+                return peek;
+            }
+            // The position is seen before the look: the kernel exchanges the header
+            // before it loads the position, and one of the two comes first.
+            self.memory.fence();
+        }
     }
 
     /// As `peek`, and moves past the record: its bytes stay until the next release.
