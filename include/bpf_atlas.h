@@ -282,14 +282,13 @@ static __always_inline void __atlas_ring_refused(void *ring, void *totals, __u64
 
 /*
  * The flags to submit with: what the reader asked for, by the word that it set
- * before it went to sleep. Of several programs that find it asleep the first
- * takes the word back, so that the others need not wake it as well.
+ * before it went to sleep.
  *
  * No barriers: a program that looked before the reader set the word, and submits
  * after it looked at the ring, is found when the reader looks once more, which
  * it does before it sleeps for long.
  */
-static __always_inline __u64 __atlas_ring_wake(void *ring, void *wake)
+static __always_inline __u64 __atlas_ring_wanted(void *ring, void *wake)
 {
 	__u32 at = 0;
 	volatile __u64 *word = bpf_map_lookup_elem(wake, &at);
@@ -309,8 +308,31 @@ static __always_inline __u64 __atlas_ring_wake(void *ring, void *wake)
 	} else if (wanted != ATLAS_WAKE_NEXT) {
 		return BPF_RB_NO_WAKEUP;
 	}
-	*word = ATLAS_WAKE_NOT;
 	return BPF_RB_FORCE_WAKEUP;
+}
+
+/*
+ * Of several programs that find the reader asleep the first takes the word back,
+ * so that the others need not wake it as well. Only one that wakes it for sure:
+ * an output that is refused wakes no one.
+ */
+static __always_inline void __atlas_ring_take_back(void *wake)
+{
+	__u32 at = 0;
+	volatile __u64 *word = bpf_map_lookup_elem(wake, &at);
+
+	if (word)
+		*word = ATLAS_WAKE_NOT;
+}
+
+/* For a record that is reserved already: nothing keeps it from being submitted. */
+static __always_inline __u64 __atlas_ring_wake(void *ring, void *wake)
+{
+	__u64 flags = __atlas_ring_wanted(ring, wake);
+
+	if (flags == BPF_RB_FORCE_WAKEUP)
+		__atlas_ring_take_back(wake);
+	return flags;
 }
 
 static __always_inline void *__atlas_ring_reserve(void *ring, void *totals, __u64 size)
@@ -356,9 +378,15 @@ static __always_inline int __atlas_ring_output(void *ring, void *totals, void *d
 #define atlas_ring_discard(record) bpf_ringbuf_discard((record), 0)
 
 /* A record of `size` bytes that begins with the ring's type. 0, or -errno, counted as lost. */
-#define atlas_ring_output(name, data, size)                        \
-	__atlas_ring_output(&(name), &name##_lost, (data), (size), \
-			    __atlas_ring_wake(&(name), &name##_wake))
+#define atlas_ring_output(name, data, size)                                                        \
+	({                                                                                         \
+		__u64 __atlas_flags = __atlas_ring_wanted(&(name), &name##_wake);                  \
+		int __atlas_err =                                                                  \
+			__atlas_ring_output(&(name), &name##_lost, (data), (size), __atlas_flags); \
+		if (!__atlas_err && __atlas_flags == BPF_RB_FORCE_WAKEUP)                          \
+			__atlas_ring_take_back(&name##_wake);                                      \
+		__atlas_err;                                                                       \
+	})
 
 #define atlas_ring_output_flags(name, data, size, flags) \
 	__atlas_ring_output(&(name), &name##_lost, (data), (size), (flags))

@@ -1,6 +1,10 @@
 //! [`WakeUp`], and when a reader sleeps, how long, and who may wake it.
 
+#[cfg(test)]
+mod model;
+
 use std::sync::atomic::{Ordering, fence};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::error::{OpenError, Result};
@@ -66,26 +70,50 @@ mod word {
 
 /// How long a wait sleeps before it looks by itself.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Longer than a program lasts.
+const LONGEST: Duration = Duration::from_millis(1);
 /// Pauses between looks at a record that is not committed yet.
 const PAUSES: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(1));
 
 /// The two words of `name_wake`, mapped. The kernel's rule is back when it goes.
 #[derive(Debug)]
-struct Words {
+pub(super) struct Words {
     map: RawMap,
     words: MappedArray<u64>,
 }
 
-impl Words {
+/// The word by which a reader tells programs what it wants.
+pub(super) trait Word {
+    fn get(&self) -> u64;
+    fn set(&self, word: u64);
+
+    /// Brings the kernel's rule back, for good. A program that has seen the word
+    /// as it was may still take it back, after which nobody would ever be woken;
+    /// it is over after the `pause`.
+    fn give_up(&self, pause: impl FnOnce()) {
+        if self.get() != word::DEFAULT {
+            self.set(word::DEFAULT);
+            pause();
+            self.set(word::DEFAULT);
+        }
+    }
+}
+
+impl Word for Words {
+    fn get(&self) -> u64 {
+        // There is such an index: `open` has looked.
+        self.words.load(0).unwrap_or(word::DEFAULT)
+    }
+
     fn set(&self, word: u64) {
-        // It is writable, and has such an index: `set_wake_up` has looked.
+        // It is writable: `set_wake_up` has looked.
         let _ = self.words.store(0, word);
     }
 }
 
 impl Drop for Words {
     fn drop(&mut self) {
-        self.set(word::DEFAULT);
+        self.give_up(|| sleep(LONGEST));
     }
 }
 
@@ -113,21 +141,22 @@ pub(super) enum Found {
 
 /// The state of one reader's waiting. Knows no ring and no clock.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct Pace<W = Words> {
     policy: WakeUp,
-    words: Option<Words>,
+    words: Option<W>,
     delay: Duration,
     mark: u64,
     pause: Duration,
     /// Events are let gather until then.
     gather: Option<Instant>,
-    /// The reader asked for a wake-up at the next event, and looks once more then.
+    /// The reader asked for a wake-up at the next event, and looks once more
+    /// then. None as long as programs may have another word in mind.
     armed: Option<Instant>,
     /// When events were last read, and how many were read by then.
     read: (Option<Instant>, u64),
 }
 
-impl Pace {
+impl<W: Word> Pace<W> {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             policy: WakeUp::Latency,
@@ -141,55 +170,12 @@ impl Pace {
         }
     }
 
-    pub(super) fn map(&self) -> Option<&RawMap> {
-        self.words.as_ref().map(|words| &words.map)
-    }
-
-    pub(super) fn has_words(&self) -> bool {
-        self.words.is_some()
-    }
-
-    pub(super) fn open(&mut self, source: impl MapSource) -> Result<(), OpenError> {
-        let map = RawMap::open(source)?;
-        let array = Array::<u64>::open(&map)?;
-        let refused = |what: String| OpenError::InvalidArgument { what };
-        let words = array.mapped().map_err(|error| refused(error.to_string()))?;
-        if words.len() != 2 {
-            let name = map.name();
-            return Err(refused(format!("map `{name}` is not what ATLAS_RING declares: 2 words")));
-        }
-        self.words = Some(Words { map, words });
-        Ok(())
-    }
-
-    /// Changes the policy. The caller has seen that there are words, if it takes them.
-    pub(super) fn set_policy(&mut self, policy: WakeUp) -> Result<()> {
-        if let Some(Words { words, .. }) = &self.words {
-            words.store(1, self.mark)?;
-            let word = match policy {
-                WakeUp::Latency => word::DEFAULT,
-                WakeUp::Throughput | WakeUp::Manual => word::NOT,
-            };
-            words.store(0, word)?;
-        }
-        (self.policy, self.gather, self.armed) = (policy, None, None);
-        Ok(())
-    }
-
     pub(super) fn policy(&self) -> WakeUp {
         self.policy
     }
 
     pub(super) fn set_delay(&mut self, delay: Duration) {
         self.delay = delay;
-    }
-
-    pub(super) fn set_mark(&mut self, mark: usize) -> Result<()> {
-        self.mark = mark as u64;
-        match &self.words {
-            Some(Words { words, .. }) => words.store(1, self.mark),
-            None => Ok(()),
-        }
     }
 
     /// Whether it matters when a ring ran dry.
@@ -218,12 +204,14 @@ impl Pace {
         self.gather.is_none()
     }
 
-    /// What to do about what was found, once `handled` records were read in all. `found` is asked again after programs
-    /// were told that the reader goes to sleep: what they submitted meanwhile
-    /// would wake nobody.
+    /// What to do about what was found, once `handled` records were read in all.
+    /// `found` is asked again after programs were told that the reader goes to
+    /// sleep: what they submitted meanwhile would wake nobody. Times to sleep until
+    /// are to be taken from `now`, and `clock` tells a later one.
     pub(super) fn look<E>(
         &mut self,
         now: Instant,
+        clock: impl FnOnce() -> Instant,
         handled: u64,
         mut found: impl FnMut() -> Result<(Found, usize), E>,
     ) -> Result<Look, E> {
@@ -245,7 +233,7 @@ impl Pace {
         }
         if let Some(until) = self.gather.filter(|until| now < *until) {
             if waiting as u64 >= self.mark && first == Found::Record {
-                return Ok(Look::Ready);
+                return Ok(self.ready());
             }
             if let Some(words) = &self.words {
                 words.set(word::MARK);
@@ -253,21 +241,79 @@ impl Pace {
             return Ok(Look::Doze(until));
         }
         if first == Found::Record {
-            return Ok(Look::Ready);
+            return Ok(self.ready());
         }
         self.gather = None;
-        if let Some(words) = &self.words {
+        if let Some(words) = self.words.as_ref().filter(|words| words.get() != word::NEXT) {
             words.set(word::NEXT);
+            self.armed = None;
         }
         fence(Ordering::SeqCst);
         match found()?.0 {
-            Found::Record => return Ok(Look::Ready),
+            Found::Record => return Ok(self.ready()),
             Found::Busy => return Ok(Look::Pause(self.pause)),
             Found::Nothing => {}
         }
         // A program that looked before the word was set may submit after this
-        // look; it does so long before the next.
-        let again = *self.armed.get_or_insert(now + self.delay);
-        Ok(Look::Doze(if now < again { again } else { now + LOOK_EVERY }))
+        // look, and one that has woken the reader may take the word back after
+        // it. Both are over a delay from now, by a clock that is read now.
+        Ok(Look::Doze(match self.armed {
+            Some(again) if now < again => again,
+            Some(_) => now + LOOK_EVERY,
+            None => {
+                self.armed = Some(clock() + self.delay);
+                now + self.delay
+            }
+        }))
+    }
+
+    /// There is something to read. Who submitted it may have the word yet.
+    fn ready(&mut self) -> Look {
+        self.armed = None;
+        Look::Ready
+    }
+}
+
+impl Pace {
+    pub(super) fn map(&self) -> Option<&RawMap> {
+        self.words.as_ref().map(|words| &words.map)
+    }
+
+    pub(super) fn has_words(&self) -> bool {
+        self.words.is_some()
+    }
+
+    pub(super) fn open(&mut self, source: impl MapSource) -> Result<(), OpenError> {
+        let map = RawMap::open(source)?;
+        let array = Array::<u64>::open(&map)?;
+        let refused = |what: String| OpenError::InvalidArgument { what };
+        let words = array.mapped().map_err(|error| refused(error.to_string()))?;
+        if words.len() != 2 {
+            let name = map.name();
+            return Err(refused(format!("map `{name}` is not what ATLAS_RING declares: 2 words")));
+        }
+        self.words = Some(Words { map, words });
+        Ok(())
+    }
+
+    /// Changes the policy. The caller has seen that there are words, if it takes them.
+    pub(super) fn set_policy(&mut self, policy: WakeUp) -> Result<()> {
+        if let Some(words) = &self.words {
+            words.words.store(1, self.mark)?;
+            match policy {
+                WakeUp::Latency => words.give_up(|| sleep(LONGEST)),
+                WakeUp::Throughput | WakeUp::Manual => words.words.store(0, word::NOT)?,
+            }
+        }
+        (self.policy, self.gather, self.armed) = (policy, None, None);
+        Ok(())
+    }
+
+    pub(super) fn set_mark(&mut self, mark: usize) -> Result<()> {
+        self.mark = mark as u64;
+        match &self.words {
+            Some(Words { words, .. }) => words.store(1, self.mark),
+            None => Ok(()),
+        }
     }
 }

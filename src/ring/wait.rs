@@ -286,8 +286,8 @@ impl<E: Event> RingBuf<E> {
     pub(super) fn look(&mut self, now: Instant) -> Result<Look> {
         let (handled, map) = (self.handled(), self.raw.name());
         let reader = &mut self.reader;
-        self.pace.look(now, handled, || {
-            let found = match reader.peek() {
+        self.pace.look(now, Instant::now, handled, || {
+            let found = match reader.peek_to_sleep() {
                 Peek::Empty => Found::Nothing,
                 Peek::Busy => Found::Busy,
                 Peek::Record { .. } => Found::Record,
