@@ -1,12 +1,13 @@
 # Two commands: `make demo` shows live system call rates, `make test` runs everything. Both install
 # what is missing first. Where make itself is missing, scripts/demo.sh and scripts/test.sh will do.
 
-.PHONY: help demo test lint deps bench bench-quick wild clean
+.PHONY: help demo test lint sanitize deps bench bench-quick wild clean
 
 help:
 	@echo 'make demo         live system call rates per process'
 	@echo 'make test         the whole suite, as root on this kernel, and every check'
 	@echo 'make lint         the checks alone: layout, clippy, documentation'
+	@echo 'make sanitize     the unsafe code under AddressSanitizer'
 	@echo 'make deps         what building and testing need, installed where missing'
 	@echo 'make bench        every benchmark'
 	@echo 'make bench-quick  every benchmark, in a short form'
@@ -21,6 +22,13 @@ test:
 
 lint:
 	@scripts/lint.sh
+
+# Loom switches stacks by itself, which the sanitizer does not follow.
+sanitize:
+	@scripts/deps.sh build
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address ASAN_OPTIONS=detect_leaks=0 cargo test --package bpf-atlas \
+		--lib --no-default-features --target "$$(rustc -vV | sed -n 's/^host: //p')" --target-dir target/sanitize \
+		sys:: -- --skip model
 
 deps:
 	@scripts/deps.sh build test lint
