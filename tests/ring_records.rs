@@ -9,9 +9,9 @@ mod support;
 
 use std::time::Duration;
 
-use bpf_atlas::Error;
+use bpf_atlas::{Array, Error};
 use programs::Programs;
-use ring_programs::{load, read_all, reader};
+use ring_programs::{load, produce_with, read_all, reader};
 
 fn produce_sized(programs: &Programs, seq: u64, size: u64) {
     assert_eq!(programs.call("produce_sized", &mut [0, seq, size]), 0);
@@ -160,4 +160,26 @@ fn g6_a_wait_does_not_take_discarded_records_for_data() {
     assert_eq!(programs.call("discard", &mut [0, 0, 2, 0, 0]), 0);
     assert!(ring.wait(Duration::from_millis(5)).unwrap());
     assert_eq!(read_all(&mut ring), [1]);
+}
+
+/// An output that the ring refuses wakes no one. Had it taken the word back that asks
+/// for a wake-up, those after it would not wake the reader either.
+#[test]
+fn g6_an_output_that_is_refused_leaves_the_readers_word() {
+    const NO_WAKEUP: u64 = 1;
+    let (not, next) = (1, 2);
+    let programs = load(4096);
+    let words = Array::<u64>::open(programs.map("events_wake")).unwrap().mapped().unwrap();
+    let mut ring = reader(&programs);
+    let mut submitted = 0;
+    while produce_with(&programs, 0, submitted, 1, NO_WAKEUP) == 0 {
+        submitted += 1;
+    }
+    words.store(0, next).unwrap();
+    assert_ne!(programs.call("produce_sized", &mut [0, submitted, 24]), 0);
+    assert_eq!(words.load(0).unwrap(), next);
+    assert_eq!(read_all(&mut ring).len() as u64, submitted);
+    produce_sized(&programs, submitted, 24);
+    assert_eq!(words.load(0).unwrap(), not);
+    assert_eq!(read_all(&mut ring), [submitted as u32]);
 }

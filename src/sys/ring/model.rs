@@ -424,7 +424,7 @@ fn sleep_on_edges(look: fn(&mut Reader<View>) -> Peek) {
 
 #[test]
 fn a_reader_that_sleeps_is_woken() {
-    sleep_on_edges(|reader| Reader::peek_to_sleep(reader));
+    sleep_on_edges(Reader::peek_to_sleep);
 }
 
 // What must be found, or the above shows nothing.
@@ -486,5 +486,5 @@ fn found_if_nothing_is_released() {
 #[test]
 #[should_panic(expected = "it sleeps on")]
 fn found_if_what_was_passed_over_is_not_looked_behind() {
-    sleep_on_edges(|reader| Reader::peek(reader));
+    sleep_on_edges(Reader::peek);
 }

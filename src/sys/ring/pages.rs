@@ -35,7 +35,7 @@ impl Pages {
     #[cfg(test)]
     pub(crate) fn over(consumer: Mapping, producer: Mapping, page: usize, size: usize) -> Self {
         assert!(size.is_power_of_two() && size % HEADER == 0 && page % HEADER == 0);
-        drop((consumer.at(0, HEADER), producer.at(0, page + 2 * size)));
+        let _ = (consumer.at(0, HEADER), producer.at(0, page + 2 * size));
         Self { consumer, producer, page, size }
     }
 
