@@ -179,8 +179,14 @@ enum Frames {
 
 #[test]
 fn a_tag_in_network_order_is_compared_as_it_lies() {
-    assert!(matches!(Frames::view(&[0x08, 0x00]), Ok((FramesRef::V4(_), 2))));
-    let (event, _) = Frames::view(&[0x86, 0xdd]).unwrap();
+    // Aligned, as records are.
+    let [v4, v6, other] = [[0x08, 0x00], [0x86, 0xdd], [0x00, 0x08]].map(|bytes| {
+        let mut record = Bytes::of([0; 6]);
+        record.0[..2].copy_from_slice(&bytes);
+        record
+    });
+    assert!(matches!(Frames::view(&v4.0[..2]), Ok((FramesRef::V4(_), 2))));
+    let (event, _) = Frames::view(&v6.0).unwrap();
     assert!(matches!(Frames::copy(event), Frames::V6(frame) if frame.proto.get() == 0x86dd));
-    assert!(matches!(Frames::view(&[0x00, 0x08]), Err(Unfit::Tag(_))));
+    assert!(matches!(Frames::view(&other.0), Err(Unfit::Tag(_))));
 }

@@ -14,6 +14,9 @@ pub(crate) struct Mapping {
     start: NonNull<u8>,
     len: usize,
     writable: bool,
+    /// Bytes before and behind it that nothing may touch, and that go with it.
+    #[cfg(test)]
+    guard: usize,
 }
 
 // SAFETY: the mapping is memory of the process, not of a thread; it is read and
@@ -45,7 +48,13 @@ impl Mapping {
         // touches no memory that Rust knows.
         let start = unsafe { mmap(None, len, access, MapFlags::MAP_SHARED, fd, offset as _) };
         let start = start.map_err(Errno::from)?.cast();
-        Ok(Self { start, len: len.get(), writable })
+        Ok(Self {
+            start,
+            len: len.get(),
+            writable,
+            #[cfg(test)]
+            guard: 0,
+        })
     }
 
     /// `head` bytes and twice the next `data` bytes of memory of our own, as the
@@ -79,7 +88,7 @@ impl Mapping {
             };
             result.unwrap();
         }
-        Self { start, len, writable: true }
+        Self { start, len, writable: true, guard }
     }
 
     /// The same on the heap, where there are no descriptors; the data is not twice
@@ -87,12 +96,12 @@ impl Mapping {
     #[cfg(all(test, miri))]
     pub(crate) fn on_heap(len: usize) -> Self {
         let words = vec![0_u64; len.div_ceil(8)].leak();
-        Self { start: NonNull::from(words).cast(), len, writable: true }
+        Self { start: NonNull::from(words).cast(), len, writable: true, guard: 0 }
     }
 
     #[cfg(all(test, miri))]
     pub(crate) fn alias(&self) -> Self {
-        Self { start: self.start, len: self.len, writable: self.writable }
+        Self { start: self.start, len: self.len, writable: self.writable, guard: 0 }
     }
 
     pub(crate) fn is_writable(&self) -> bool {
@@ -123,9 +132,13 @@ impl Drop for Mapping {
         if cfg!(miri) {
             return;
         }
-        // SAFETY: `start` and `len` are those of the mapping, and nothing
-        // borrows from a `Mapping` that is being dropped.
-        let result = unsafe { munmap(self.start.cast(), self.len) };
+        #[cfg(test)]
+        let (before, len) = (self.guard, self.guard + self.len + self.guard);
+        #[cfg(not(test))]
+        let (before, len) = (0, self.len);
+        // SAFETY: `start` and `len` are those of the mapping, guards included, and
+        // nothing borrows from a `Mapping` that is being dropped.
+        let result = unsafe { munmap(self.start.byte_sub(before).cast(), len) };
         debug_assert!(result.is_ok());
     }
 }

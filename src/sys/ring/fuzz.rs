@@ -2,7 +2,7 @@
 //! outside, never a loop without an end.
 //!
 //! The pages lie between pages that may not be touched, so a read outside ends
-//! the process. Runs for a second, or for as many as `BPF_ATLAS_FUZZ_SECONDS`
+//! the process. Runs for a second, or for a quarter of what `BPF_ATLAS_FUZZ_SECONDS`
 //! says; `BPF_ATLAS_FUZZ_SEED` runs a failure again.
 //!
 //! Where Miri is to be had, `cargo +nightly miri test sys::ring::fuzz` runs these
@@ -212,6 +212,10 @@ fn env(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
+fn seconds() -> Duration {
+    Duration::from_secs(env("BPF_ATLAS_FUZZ_SECONDS").unwrap_or(0) / 4).max(Duration::from_secs(1))
+}
+
 fn seed() -> u64 {
     let seed = env("BPF_ATLAS_FUZZ_SEED").unwrap_or(0x5eed) | 1;
     println!("BPF_ATLAS_FUZZ_SEED={seed}");
@@ -263,7 +267,7 @@ impl Drop for Watchdog {
 /// Runs `act` over pages that `between` changes, for the time there is.
 fn fuzz(between: impl Fn(&Fake, usize, &mut Random)) -> [u64; 4] {
     let mut random = Random(seed());
-    let time = Duration::from_secs(env("BPF_ATLAS_FUZZ_SECONDS").unwrap_or(1));
+    let time = seconds();
     let (start, dog) = (Instant::now(), Watchdog::new());
     let mut found = [0; 4];
     let most = if cfg!(miri) { 300 } else { u64::MAX };
@@ -297,7 +301,7 @@ fn whatever_the_pages_say_it_answers_or_refuses() {
 #[cfg_attr(miri, ignore = "the bytes of a record are changed under the reader, as no kernel does")]
 fn pages_that_change_under_the_reader() {
     let mut random = Random(seed());
-    let time = Duration::from_secs(env("BPF_ATLAS_FUZZ_SECONDS").unwrap_or(1));
+    let time = seconds();
     let (start, dog) = (Instant::now(), Watchdog::new());
     let mut found = [0; 4];
     // Everything is found at least once, also where two threads share a CPU.
