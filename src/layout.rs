@@ -118,3 +118,13 @@ impl Layout {
         Self { name, size, align, kind: LayoutKind::Opaque }
     }
 }
+
+/// The types of a ring's events. For derived code.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub enum Layouts {
+    /// One type.
+    One(&'static Layout),
+    /// Several, with their tags.
+    Tagged(&'static [(u64, &'static Layout)]),
+}

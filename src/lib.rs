@@ -116,6 +116,7 @@ pub use bpf_atlas_derive::{Accumulate, Events, Pod};
 pub mod __private {
     pub use crate::accumulate::{FieldRule, Rules, first, max, min};
     pub use crate::bits::{bits, set_bits, signed_bits};
+    pub use crate::layout::Layouts;
     pub use crate::ring::Unfit;
     pub use crate::same::{has_field, has_only};
     #[cfg(feature = "serde")]

@@ -6,6 +6,7 @@
 //! first.
 
 mod compare;
+mod ring;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use std::fmt;
 use bpf_atlas_btf::{Btf, TypeId};
 
 use self::compare::compare;
+pub(crate) use self::ring::of_ring;
 pub use self::table::Mismatch;
 use crate::error::{Errno, OpenError};
 use crate::layout::Layout;
@@ -30,7 +32,8 @@ pub enum Proof {
     /// created for, which is the map's own; the kernel does not give it to this
     /// process.
     ObjectBtf,
-    /// Only the sizes could be compared.
+    /// Only the sizes could be compared. Of a ring not even those: records tell
+    /// theirs one by one.
     SizesOnly(Unproved),
 }
 
@@ -72,10 +75,20 @@ impl fmt::Display for Unproved {
 ///
 /// Three system calls where the map has BTF, none otherwise.
 pub(crate) fn of_map(map: &RawMap, key: &Layout, value: &Layout) -> Result<Proof, OpenError> {
+    let ids = (map.shape().btf_key_type_id, map.shape().btf_value_type_id);
+    by_btf(map, |btf| against(map, btf, ids, key, value))
+}
+
+/// Proves by the kernel's BTF of a map, or else by that of the object it was created
+/// for. `against` gives an error for a difference; inside, why nothing could be
+/// compared.
+fn by_btf(
+    map: &RawMap,
+    against: impl Fn(&Btf) -> Result<Result<(), Unproved>, OpenError>,
+) -> Result<Proof, OpenError> {
     let shape = map.shape();
-    let ids = (shape.btf_key_type_id, shape.btf_value_type_id);
     let unproved = match own_btf(shape) {
-        Ok(btf) => match against(map, &btf, ids, key, value)? {
+        Ok(btf) => match against(&btf)? {
             Ok(()) => return Ok(Proof::Btf),
             Err(unproved) => unproved,
         },
@@ -84,7 +97,7 @@ pub(crate) fn of_map(map: &RawMap, key: &Layout, value: &Layout) -> Result<Proof
     // The same id is the same BTF: a map that the object took from a pin or
     // another object has another.
     if let Some(declared) = map.declared().filter(|declared| declared.id == shape.btf_id) {
-        if against(map, &declared.btf, ids, key, value)?.is_ok() {
+        if against(&declared.btf)?.is_ok() {
             return Ok(Proof::ObjectBtf);
         }
     }

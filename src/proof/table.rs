@@ -30,7 +30,7 @@ pub(super) struct Row {
 }
 
 impl Mismatch {
-    /// `key` or `value`.
+    /// `key`, `value`, or `event` of a ring.
     pub fn role(&self) -> &'static str {
         self.role
     }

@@ -1,6 +1,7 @@
 //! [`Event`]: what a record of a ring is read as.
 
 use crate::Pod;
+use crate::layout::Layouts;
 use crate::sys::pod;
 
 /// What the records of a ring are: one type, or an `enum` of types told apart
@@ -54,6 +55,10 @@ pub trait Event: Sized + Send + 'static {
     #[doc(hidden)]
     fn view(record: &[u8]) -> Result<(Self::Ref<'_>, usize), Unfit>;
 
+    /// What is compared with BTF when a ring is opened.
+    #[doc(hidden)]
+    const LAYOUTS: Layouts;
+
     /// A copy that does not borrow the ring.
     fn copy(event: Self::Ref<'_>) -> Self;
 }
@@ -70,6 +75,8 @@ pub enum Unfit {
 
 impl<E: Pod> Event for E {
     type Ref<'r> = &'r E;
+
+    const LAYOUTS: Layouts = Layouts::One(&E::LAYOUT);
 
     #[inline]
     fn view(record: &[u8]) -> Result<(&E, usize), Unfit> {

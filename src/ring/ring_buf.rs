@@ -13,6 +13,7 @@ use super::record::Record;
 use super::stats::{RingStats, RingTotals};
 use super::wait::Bed;
 use crate::error::{Error, Op, OpenError, Result};
+use crate::proof::{self, Proof, Unproved};
 use crate::raw::{MapKind, RawMap, Spec};
 use crate::source::MapSource;
 use crate::sys::ring::{Pages, Peek, Reader};
@@ -60,6 +61,7 @@ pub struct RingBuf<E> {
     pub(super) pace: Pace,
     pub(super) bed: Bed,
     totals: Option<PerCpuArray<RingTotals>>,
+    proof: Proof,
     tail: bool,
     delivered: u64,
     refused: u64,
@@ -153,6 +155,7 @@ impl<E: Event> RingBuf<E> {
             pace: Pace::new(size),
             bed: Bed::default(),
             totals: None,
+            proof: Proof::SizesOnly(Unproved::NoBtf),
             tail: false,
             delivered: 0,
             refused: 0,
@@ -163,12 +166,32 @@ impl<E: Event> RingBuf<E> {
     }
 
     /// With the totals that `ATLAS_RING(name, …)` declares as `name_lost`, so
-    /// that [`lost`](Self::lost) and [`stats`](Self::stats) can tell.
+    /// that [`lost`](Self::lost) and [`stats`](Self::stats) can tell. The events are
+    /// proved by it too: what `ATLAS_RING` says they are in C is compared with `E`,
+    /// field by field, and [`proof`](Self::proof) tells how far.
     ///
     /// # Errors
-    /// As [`PerCpuArray::open`].
+    /// [`Types`](OpenError::Types), with a table of all differences, for events that are
+    /// not an `E`; and as [`PerCpuArray::open`].
     pub fn with_lost(mut self, totals: impl MapSource) -> Result<Self, OpenError> {
-        self.totals = Some(PerCpuArray::open(totals)?);
+        let totals = PerCpuArray::open(totals)?;
+        self.proof = proof::of_ring(self.raw.name(), totals.raw(), &E::LAYOUTS)?;
+        self.totals = Some(totals);
+        Ok(self)
+    }
+
+    /// How far the types of the events were proved. Without the totals
+    /// ([`with_lost`](Self::with_lost)) there is nothing to prove them by.
+    pub fn proof(&self) -> &Proof {
+        &self.proof
+    }
+
+    /// The same ring, if its events were proved field by field. No system call.
+    ///
+    /// # Errors
+    /// [`Unproved`](OpenError::Unproved), with the reason.
+    pub fn require_proof(self) -> Result<Self, OpenError> {
+        self.proof.required(self.name())?;
         Ok(self)
     }
 

@@ -346,6 +346,10 @@ fn implementation(derive: &DeriveInput, options: &Options, events: &[Event<'_>])
         let variant = event.ident;
         quote!(#ident::#variant(__atlas) => Self::#variant(__atlas),)
     });
+    let layouts = events.iter().enumerate().map(|(n, event)| {
+        let (tag, ty) = (constant(n), event.ty);
+        quote!((#tag, &<#ty as #krate::Pod>::LAYOUT))
+    });
     let copies = events.iter().map(|event| {
         let variant = event.ident;
         quote!(#reference::#variant(__atlas) => Self::#variant(*__atlas),)
@@ -356,6 +360,9 @@ fn implementation(derive: &DeriveInput, options: &Options, events: &[Event<'_>])
         #[automatically_derived]
         impl #krate::Event for #ident {
             type Ref<'r> = #reference<'r>;
+
+            const LAYOUTS: #krate::__private::Layouts =
+                #krate::__private::Layouts::Tagged(&[#(#layouts),*]);
 
             #[inline]
             fn view(

@@ -6,10 +6,11 @@ use crate::types::Ty;
 
 /// Whether there is more to prove of a map than sizes: C declares types.
 fn provable(map: &MapPlan) -> bool {
-    match map.handle {
+    match &map.handle {
         Handle::Keyed(..) => map.def.key.is_some() || map.def.value.is_some(),
         Handle::Indexed(..) => map.def.value.is_some(),
-        Handle::Ring(..) | Handle::Raw(_) => false,
+        Handle::Ring(ring) => ring.lost.is_some(),
+        Handle::Raw(_) => false,
     }
 }
 

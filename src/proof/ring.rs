@@ -1,0 +1,77 @@
+//! The event types of a ring, by what `ATLAS_RING` leaves beside it.
+//!
+//! The kernel keeps no type for a ring. The value of the map with its totals ends
+//! in a member without bytes that has the type, `event[0]`, or, of several,
+//! `events_of[0]`: a struct for each, with the tag as the length of an array.
+
+use bpf_atlas_btf::{Btf, Error as BtfError, Kind, Member, TypeId};
+
+use super::compare::compare;
+use super::{Proof, Unproved, by_btf};
+use crate::error::OpenError;
+use crate::layout::Layouts;
+use crate::raw::{MapName, RawMap};
+
+/// Proves the events of ring `ring` by the map `totals` beside it. As
+/// [`of_map`](super::of_map).
+pub(crate) fn of_ring(
+    ring: MapName,
+    totals: &RawMap,
+    layouts: &Layouts,
+) -> Result<Proof, OpenError> {
+    let id = totals.shape().btf_value_type_id;
+    by_btf(totals, |btf| {
+        let mismatches = match differences(btf, id, layouts) {
+            Ok(Some(mismatches)) => mismatches,
+            Ok(None) => return Ok(Err(Unproved::NoBtf)),
+            Err(error) => return Ok(Err(Unproved::Unreadable(error.to_string()))),
+        };
+        if mismatches.is_empty() {
+            return Ok(Ok(()));
+        }
+        Err(OpenError::Types { map: ring, mismatches })
+    })
+}
+
+/// What differs; `None` where the BTF does not tell, or tells another number of types.
+fn differences(
+    btf: &Btf,
+    totals: TypeId,
+    layouts: &Layouts,
+) -> Result<Option<Vec<super::Mismatch>>, BtfError> {
+    let Some(last) = members(btf, totals)?.last() else { return Ok(None) };
+    let Kind::Array { element, len: 0 } = btf.resolve(last.of)?.1.kind else { return Ok(None) };
+    match (last.name.as_str(), layouts) {
+        ("event", Layouts::One(layout)) => {
+            Ok(Some(compare("event", layout, btf, element)?.into_iter().collect()))
+        }
+        ("events_of", Layouts::Tagged(layouts)) => {
+            let mut mismatches = Vec::new();
+            for one in members(btf, element)? {
+                let Some((tag, event)) = tagged(btf, one.of)? else { return Ok(None) };
+                // A kind that Rust does not know is told when it comes.
+                let layout = layouts.iter().find(|(of, _)| *of == tag);
+                if let Some((_, layout)) = layout {
+                    mismatches.extend(compare("event", layout, btf, event)?);
+                }
+            }
+            Ok(Some(mismatches))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn members(btf: &Btf, id: TypeId) -> Result<&[Member], BtfError> {
+    match &btf.resolve(id)?.1.kind {
+        Kind::Composite { union: false, members, .. } => Ok(members),
+        _ => Ok(&[]),
+    }
+}
+
+/// Tag and type of `struct { char (*value)[TAG]; type event; }`.
+fn tagged(btf: &Btf, id: TypeId) -> Result<Option<(u64, TypeId)>, BtfError> {
+    let [value, event] = members(btf, id)? else { return Ok(None) };
+    let Kind::Ptr(array) = btf.resolve(value.of)?.1.kind else { return Ok(None) };
+    let Kind::Array { len, .. } = btf.resolve(array)?.1.kind else { return Ok(None) };
+    Ok(Some((len.into(), event.of)))
+}
