@@ -387,6 +387,37 @@ fn accumulate_follows_the_rule_of_each_field() {
                     __pad1: <u32 as ::bpf_atlas::Accumulate>::since(self.__pad1, earlier.__pad1)?
                 })
             }
+
+            const RULES: ::bpf_atlas::__private::Rules = ::bpf_atlas::__private::Rules::Fields(&[
+                (
+                    ::bpf_atlas::__private::FieldRule::Accumulate,
+                    &<u64 as ::bpf_atlas::Accumulate>::RULES
+                ),
+                (
+                    ::bpf_atlas::__private::FieldRule::Accumulate,
+                    &<u32 as ::bpf_atlas::Accumulate>::RULES
+                ),
+                (
+                    ::bpf_atlas::__private::FieldRule::Max,
+                    &::bpf_atlas::__private::Rules::Unknown
+                ),
+                (
+                    ::bpf_atlas::__private::FieldRule::Min,
+                    &::bpf_atlas::__private::Rules::Unknown
+                ),
+                (
+                    ::bpf_atlas::__private::FieldRule::First,
+                    &::bpf_atlas::__private::Rules::Unknown
+                ),
+                (
+                    ::bpf_atlas::__private::FieldRule::Padding,
+                    &::bpf_atlas::__private::Rules::Unknown
+                ),
+                (
+                    ::bpf_atlas::__private::FieldRule::Accumulate,
+                    &<u32 as ::bpf_atlas::Accumulate>::RULES
+                )
+            ]);
         }
     };
     assert_eq!(tokens.to_string(), expected.to_string());
