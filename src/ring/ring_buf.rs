@@ -10,7 +10,7 @@ use super::lock::ConsumerLock;
 use super::pace::Pace;
 use super::pins;
 use super::record::Record;
-use super::stats::{RingStats, RingTotals};
+use super::stats::RingTotals;
 use super::wait::Bed;
 use crate::error::{Error, Op, OpenError, Result};
 use crate::proof::{self, Proof, Unproved};
@@ -60,12 +60,12 @@ pub struct RingBuf<E> {
     pub(super) reader: Reader<Pages>,
     pub(super) pace: Pace,
     pub(super) bed: Bed,
-    totals: Option<PerCpuArray<RingTotals>>,
+    pub(super) totals: Option<PerCpuArray<RingTotals>>,
     proof: Proof,
     tail: bool,
-    delivered: u64,
-    refused: u64,
-    skipped: u64,
+    pub(super) delivered: u64,
+    pub(super) refused: u64,
+    pub(super) skipped: u64,
     _lock: ConsumerLock,
     events: PhantomData<fn() -> E>,
 }
@@ -349,71 +349,6 @@ impl<E: Event> RingBuf<E> {
     /// Everything this reader has dealt with.
     pub(super) fn handled(&self) -> u64 {
         self.delivered + self.refused + self.skipped
-    }
-
-    /// Records that the ring refused, on all CPUs, since the program was loaded:
-    /// `delivered + lost = submitted + lost` once all is read. One
-    /// `BPF_MAP_LOOKUP_ELEM`.
-    ///
-    /// # Errors
-    /// [`Unsupported`](Error::Unsupported) when the ring was opened without its
-    /// totals ([`with_lost`](Self::with_lost)).
-    pub fn lost(&self) -> Result<u64> {
-        Ok(self.totals()?.lost)
-    }
-
-    /// What the programs counted beside the ring. One `BPF_MAP_LOOKUP_ELEM`.
-    ///
-    /// # Errors
-    /// As [`lost`](Self::lost).
-    pub fn totals(&self) -> Result<RingTotals> {
-        match &self.totals {
-            Some(totals) => totals.sum_of(0),
-            None => Err(Error::Unsupported {
-                map: self.raw.name(),
-                op: Op::Lookup,
-                needs: "the ring's totals: declare it by ATLAS_RING and open it with `with_lost`",
-            }),
-        }
-    }
-
-    /// Where the ring's records have gone. One `BPF_MAP_LOOKUP_ELEM`.
-    ///
-    /// # Errors
-    /// As [`lost`](Self::lost).
-    pub fn stats(&self) -> Result<RingStats> {
-        let totals = self.totals()?;
-        Ok(RingStats {
-            submitted: totals.submitted,
-            delivered: self.delivered,
-            lost_full: totals.full(),
-            lost_busy: totals.busy,
-            refused: self.refused,
-            skipped: self.skipped,
-            waiting: self.waiting(),
-            capacity: self.capacity(),
-            high_water: self.reader.high_water(),
-        })
-    }
-
-    /// Records that this reader handed out.
-    pub fn delivered(&self) -> u64 {
-        self.delivered
-    }
-
-    /// Records that had the wrong size or an unknown tag and were passed over.
-    pub fn refused(&self) -> u64 {
-        self.refused
-    }
-
-    /// Bytes in the ring that are not read yet, headers included.
-    pub fn waiting(&self) -> usize {
-        self.reader.waiting()
-    }
-
-    /// The size of the ring in bytes.
-    pub fn capacity(&self) -> usize {
-        self.raw.max_entries() as usize
     }
 
     /// The name that the kernel keeps, at most 15 bytes.

@@ -1,5 +1,7 @@
-//! [`RingTotals`] and [`RingStats`].
+//! [`RingTotals`] and [`RingStats`], and how a ring gives them.
 
+use super::{Event, RingBuf};
+use crate::error::{Error, Op, Result};
 use crate::{Accumulate, Pod};
 
 /// The totals beside a ring that `ATLAS_RING` of `bpf_atlas.h` declares: one
@@ -77,5 +79,72 @@ impl RingStats {
     /// Records of which this reader knows what became of them.
     pub fn accounted(&self) -> u64 {
         self.delivered + self.lost() + self.refused + self.skipped
+    }
+}
+
+impl<E: Event> RingBuf<E> {
+    /// Records that the ring refused, on all CPUs, since the program was loaded:
+    /// `delivered + lost = submitted + lost` once all is read. One
+    /// `BPF_MAP_LOOKUP_ELEM`.
+    ///
+    /// # Errors
+    /// [`Unsupported`](Error::Unsupported) when the ring was opened without its
+    /// totals ([`with_lost`](Self::with_lost)).
+    pub fn lost(&self) -> Result<u64> {
+        Ok(self.totals()?.lost)
+    }
+
+    /// What the programs counted beside the ring. One `BPF_MAP_LOOKUP_ELEM`.
+    ///
+    /// # Errors
+    /// As [`lost`](Self::lost).
+    pub fn totals(&self) -> Result<RingTotals> {
+        match &self.totals {
+            Some(totals) => totals.sum_of(0),
+            None => Err(Error::Unsupported {
+                map: self.raw.name(),
+                op: Op::Lookup,
+                needs: "the ring's totals: declare it by ATLAS_RING and open it with `with_lost`",
+            }),
+        }
+    }
+
+    /// Where the ring's records have gone. One `BPF_MAP_LOOKUP_ELEM`.
+    ///
+    /// # Errors
+    /// As [`lost`](Self::lost).
+    pub fn stats(&self) -> Result<RingStats> {
+        let totals = self.totals()?;
+        Ok(RingStats {
+            submitted: totals.submitted,
+            delivered: self.delivered,
+            lost_full: totals.full(),
+            lost_busy: totals.busy,
+            refused: self.refused,
+            skipped: self.skipped,
+            waiting: self.waiting(),
+            capacity: self.capacity(),
+            high_water: self.reader.high_water(),
+        })
+    }
+
+    /// Records that this reader handed out.
+    pub fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
+    /// Records that had the wrong size or an unknown tag and were passed over.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Bytes in the ring that are not read yet, headers included.
+    pub fn waiting(&self) -> usize {
+        self.reader.waiting()
+    }
+
+    /// The size of the ring in bytes.
+    pub fn capacity(&self) -> usize {
+        self.raw.max_entries() as usize
     }
 }
