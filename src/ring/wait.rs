@@ -181,7 +181,8 @@ impl<E: Event> RingBuf<E> {
     }
 
     /// When programs wake this reader, from now on: see [`WakeUp`]. Dropping the
-    /// reader brings the kernel's own rule back.
+    /// reader, or going back to `Latency`, brings the kernel's own rule back; that
+    /// takes 1 ms, until every program that still has the old one in mind is over.
     ///
     /// A reader that is *killed* leaves what it had chosen. One of this crate that
     /// [`open_pinned`](Self::open_pinned) opens after it chooses anew; any other
