@@ -50,6 +50,16 @@ mod probes {
                 "Its name, kept current. A reader may see half of an old and half of a new one at \
                  the moment of a change.",
             )
+            .doc("tally", "What a process counted on a CPU when it last gave up its seat there.")
+            .doc("tally.start_ns", "When it began; 0 before it has been on this CPU.")
+            .doc("tally.calls", "Its calls.")
+            .doc("seat", "A process on a CPU, where it counts.")
+            .doc("seat.taken", "How often the seat was taken: written last.")
+            .doc("seat.mark", "By which the process is told.")
+            .doc("seat.calls", "Its calls.")
+            .doc("seat.start_ns", "When it began.")
+            .doc("seat.tgid", "The process.")
+            .doc("seat.taking", "How often the seat was taken: written first.")
             .derive("pid_reuse", ACCUMULATE)
             .attribute("pid_reuse", "non_exhaustive")
             .doc("pid_reuse", "What became of processes whose PID was given out again. Totals.")
@@ -59,7 +69,7 @@ mod probes {
             )
             .doc(
                 "pid_reuse.merged",
-                "New processes that are counted on top of a finished one, which could not be \
+                "New processes that go by the name of a finished one, which could not be \
                  forgotten.",
             )
             .doc(

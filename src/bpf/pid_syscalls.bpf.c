@@ -12,6 +12,22 @@
  *	rename		keep the name current (exec and prctl change it)
  *
  * counted + refused (health) + recursion_misses is all calls, exactly.
+ *
+ * A hash is too slow to be asked at every call. So each CPU has a few seats, and
+ * a call is counted in the seat of its process. A process without one takes it
+ * from another: the total of the one goes to `counts`, that of the other comes
+ * from there. What a seat holds is a total, no difference, and the totals of a
+ * process on a CPU only grow; so whoever reads the seats first and `counts` then,
+ * and takes the larger, misses nothing and counts nothing twice, whatever changed
+ * seats in between.
+ *
+ * A CPU's seats and values are written by the program that counts, on that CPU,
+ * which does not interrupt itself: no system call begins within its tracepoint,
+ * and where the tracepoint lets others run (since Linux 7.0) the kernel skips
+ * theirs and says so in recursion_misses. So a plain addition is exact.
+ *
+ * Every total tells the process by its start too. A seat, or a value, that a
+ * finished process left behind is nobody's when its PID is another's.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -21,6 +37,7 @@
 
 #define SYSCALL_SLOTS 1024
 #define MAX_ERRNO     4095
+#define SEATS	      32 /* of a CPU: a power of two */
 
 /* Set before the program is loaded; what is off is not even in the program. */
 const volatile __u8 count_by_pid = 1;
@@ -33,10 +50,31 @@ struct task {
 	char comm[16];	/* of the thread group's leader, zero to the end */
 };
 
+/* A process on one CPU, as `counts` has it: what it had counted when it last gave up its seat. */
+struct tally {
+	__u64 start_ns; /* of the process; 0 before it has been on this CPU */
+	__u64 calls;
+};
+
+/*
+ * A process on one CPU, where it counts. One that takes the seat changes the last
+ * word first and the first word last: a reader that goes from first to last and
+ * finds them the same has read of one process.
+ */
+struct seat {
+	__u64 taken; /* so often */
+	__u64 mark;  /* start_ns + forgotten, by which the process is told */
+	__u64 calls;
+	__u64 start_ns;
+	__u32 tgid;
+	__u32 unused;
+	__u64 taking;
+};
+
 /* What became of PIDs. Per-CPU totals that only grow. */
 struct pid_reuse {
 	__u64 recycled; /* finished processes forgotten because their PID was given out again */
-	__u64 merged;	/* new ones counted on top of a finished one that could not be forgotten */
+	__u64 merged;	/* new ones with the name of a finished one that could not be forgotten */
 	__u64 unnamed;	/* counted, but without an entry in `tasks` */
 };
 
@@ -44,8 +82,19 @@ struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
 	__uint(max_entries, 10240);
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, struct tally);
 } counts SEC(".maps");
+
+/* By the last bits of the PID. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, SEATS);
+	__type(key, __u32);
+	__type(value, struct seat);
+} seats SEC(".maps");
+
+/* User space adds 1 when it took a process out of `counts`: no seat is valid any more. */
+volatile __u64 forgotten = 0;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -90,16 +139,36 @@ static __always_inline struct pid_reuse *reuse_totals(void)
 	return bpf_map_lookup_elem(&pid_reuse, &zero);
 }
 
-/* Start time and name of the process at hand, once. */
-static __always_inline void remember(__u32 tgid)
+static __always_inline struct task_struct *current_task(void)
 {
-	struct task_struct *current = (void *)bpf_get_current_task();
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf))
+		return bpf_get_current_task_btf();
+	return (void *)bpf_get_current_task();
+}
+
+static __always_inline __u32 tgid_of(struct task_struct *task)
+{
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf))
+		return task->tgid;
+	return bpf_get_current_pid_tgid() >> 32;
+}
+
+/* When its process began. A thread that execs takes over the start of the leader it replaces. */
+static __always_inline __u64 start_of(struct task_struct *task)
+{
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf))
+		return task->group_leader->start_boottime;
+	return BPF_CORE_READ(task, group_leader, start_boottime);
+}
+
+/* Start time and name of the process at hand, once. */
+static __always_inline void remember(struct task_struct *current, __u32 tgid, __u64 start_ns)
+{
 	struct task_struct *leader = BPF_CORE_READ(current, group_leader);
-	struct task task = {};
+	struct task task = { .start_ns = start_ns };
 	struct pid_reuse *totals;
 	int err;
 
-	task.start_ns = BPF_CORE_READ(leader, start_boottime);
 	BPF_CORE_READ_STR_INTO(&task.comm, leader, comm);
 	err = (int)bpf_map_update_elem(&tasks, &tgid, &task, BPF_NOEXIST);
 	if (!err || err == -__ATLAS_EEXIST)
@@ -109,18 +178,92 @@ static __always_inline void remember(__u32 tgid)
 		__sync_fetch_and_add(&totals->unnamed, 1);
 }
 
-static __always_inline void count_process(__u32 tgid)
+/* What the process at hand has counted on this CPU; NULL where there is no room. */
+static __always_inline struct tally *tally_of(struct task_struct *task, __u32 tgid, __u64 start_ns)
 {
-	__u64 *count = bpf_map_lookup_elem(&counts, &tgid);
-	__u64 zero = 0;
+	struct tally *tally = bpf_map_lookup_elem(&counts, &tgid);
+	struct tally init = { .start_ns = start_ns };
 
-	if (!count) {
-		count = atlas_lookup_or_init(&counts, &tgid, &zero, &health);
-		if (!count)
-			return;
-		remember(tgid);
+	if (!tally) {
+		tally = atlas_lookup_or_init(&counts, &tgid, &init, &health);
+		if (!tally)
+			return NULL;
+		remember(task, tgid, start_ns);
 	}
-	__sync_fetch_and_add(count, 1);
+	if (tally->start_ns == start_ns)
+		return tally;
+	tally->calls = 0;
+	barrier();
+	tally->start_ns = start_ns;
+	/* User space may have forgotten the process meanwhile: then it is another's. */
+	if (bpf_map_lookup_elem(&counts, &tgid) == tally)
+		return tally;
+	tally->start_ns = 0;
+	return NULL;
+}
+
+/* Stores the total of who has the seat, unless it was forgotten. */
+static __always_inline void give_up(const struct seat *seat)
+{
+	__u32 tgid = seat->tgid;
+	struct tally *tally = bpf_map_lookup_elem(&counts, &tgid);
+
+	/*
+	 * If it is forgotten from here on, and the element is another's by the
+	 * time of the write: that one was not on this CPU yet, so it has no
+	 * start_ns here, and without it `calls` are nobody's.
+	 */
+	if (tally && tally->start_ns == seat->start_ns)
+		tally->calls = seat->calls;
+}
+
+static __always_inline bool selected(__u32 tgid)
+{
+	return !filter_pids || bpf_map_lookup_elem(&pids, &tgid);
+}
+
+/* Counts a call of a process without a seat, and seats it. False if it was not chosen. */
+static __noinline bool take_seat(struct seat *seat, __u32 tgid)
+{
+	struct task_struct *task = current_task();
+	__u64 start_ns = start_of(task);
+	/* Read before the map, so that a seat taken in vain is not valid. */
+	__u64 mark = start_ns + forgotten;
+	struct tally *tally;
+
+	if (!selected(tgid))
+		return false;
+	barrier();
+	/* First, or what was forgotten of this same process would come back. */
+	if (seat->start_ns)
+		give_up(seat);
+	tally = tally_of(task, tgid, start_ns);
+	if (!tally)
+		return true;
+	seat->taking += 1;
+	barrier();
+	seat->tgid = tgid;
+	seat->start_ns = start_ns;
+	seat->mark = mark;
+	seat->calls = tally->calls + 1;
+	barrier();
+	seat->taken = seat->taking;
+	return true;
+}
+
+/* False if the process was not chosen. */
+static __always_inline bool count_process(void)
+{
+	struct task_struct *task = current_task();
+	__u32 tgid = tgid_of(task), at = tgid % SEATS;
+	struct seat *seat = bpf_map_lookup_elem(&seats, &at);
+
+	if (!seat)
+		return false;
+	if (seat->tgid != tgid || seat->mark != start_of(task) + forgotten)
+		return take_seat(seat, tgid);
+	seat->calls += 1;
+	return true;
 }
 
 static __always_inline void count_number(long nr)
@@ -132,24 +275,15 @@ static __always_inline void count_number(long nr)
 		slot = nr;
 	count = bpf_map_lookup_elem(&by_syscall, &slot);
 	if (count)
-		__sync_fetch_and_add(count, 1);
-}
-
-static __always_inline bool selected(__u32 tgid)
-{
-	return !filter_pids || bpf_map_lookup_elem(&pids, &tgid);
+		*count += 1;
 }
 
 static __always_inline int on_enter(long nr)
 {
-	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
-
-	if (!selected(tgid))
-		return 0;
-	if (count_by_syscall)
-		count_number(nr);
-	if (count_by_pid)
-		count_process(tgid);
+	/* Who has a seat was chosen. */
+	if (count_by_pid ? count_process() : selected(bpf_get_current_pid_tgid() >> 32))
+		if (count_by_syscall)
+			count_number(nr);
 	return 0;
 }
 

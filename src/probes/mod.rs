@@ -39,6 +39,7 @@ mod exec_events;
 mod exit;
 mod health;
 mod packets;
+mod pid_counts;
 mod pid_syscalls;
 mod recent_ips;
 mod retransmit;
@@ -57,6 +58,7 @@ pub use exec_events::{
 pub use exit::{Exit, ProcessEvent};
 pub use health::Health;
 pub use packets::{Packets, PacketsBuilder, PacketsMaps, Protocol, Traffic};
+pub use pid_counts::PidCounts;
 pub use pid_syscalls::{
     PidCount, PidReuse, PidSyscalls, PidSyscallsBuilder, PidSyscallsMaps, SyscallCount, Task,
 };
