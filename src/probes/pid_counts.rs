@@ -121,17 +121,18 @@ fn seated_in(seats: &PerCpu<Seat>, seated: &mut Vec<Seated>) -> bool {
     true
 }
 
-/// The calls of a process on all CPUs: what finished processes with its PID left
-/// behind began before it did.
+/// The calls of a process on all CPUs: of what finished processes with its PID
+/// left behind, each began before it did. A seat that was taken before the
+/// process was forgotten has no tally on its CPU.
 fn total(tallies: &PerCpu<Tally>, seated: &[Seated]) -> u64 {
-    let starts = tallies.iter().map(|tally| tally.start_ns);
-    let start = starts.chain(seated.iter().map(|(_, seat)| seat.start_ns)).max().unwrap_or(0);
-    let on = |(cpu, tally): (usize, &Tally)| {
-        let stored = if tally.start_ns == start { tally.calls } else { 0 };
-        let here = seated.iter().filter(|(at, seat)| *at == cpu && seat.start_ns == start);
-        here.map(|(_, seat)| seat.calls).fold(stored, u64::max)
-    };
-    tallies.iter().enumerate().map(on).sum()
+    let start = tallies.iter().map(|tally| tally.start_ns).max().unwrap_or(0);
+    let here = |tally: &Tally| tally.start_ns == start && start > 0;
+    let here = tallies.iter().enumerate().filter(|(_, tally)| here(tally));
+    let calls = here.map(|(cpu, tally)| {
+        let seats = seated.iter().filter(|(at, seat)| *at == cpu && seat.start_ns == start);
+        seats.map(|(_, seat)| seat.calls).fold(tally.calls, u64::max)
+    });
+    calls.sum()
 }
 
 impl crate::rates::sealed::Totals for PidCounts {
