@@ -151,8 +151,12 @@ mod probes {
             .doc("peer_stat", "What a sender sent.")
             .doc("peer_stat.packets", "Frames.")
             .doc("peer_stat.bytes", "Their bytes, Ethernet header included.")
-            .doc("peer_stat.first_ns", "The first, in nanoseconds since boot (`CLOCK_BOOTTIME`).")
-            .doc("peer_stat.last_ns", "The last.")
+            .doc(
+                "peer_stat.first_ns",
+                "The first, in nanoseconds since boot (`CLOCK_BOOTTIME`), as of the kernel's last \
+                 tick: early by 10 ms at most.",
+            )
+            .doc("peer_stat.last_ns", "The last, likewise.")
             .derive("peer_totals", ACCUMULATE)
             .doc("peer_totals", "What came in since the program was attached.")
             .doc("peer_totals.packets", "Frames with the address of a sender.")

@@ -20,6 +20,22 @@ enum ethertype {
 	ETHERTYPE_8021AD = 0x88a8,
 };
 
+/*
+ * Whether this program can be interrupted, on its CPU, by another run of itself:
+ * on a real-time kernel, where softirqs are preempted. Elsewhere no second softirq
+ * begins on a CPU before the first is over, and interrupts run no XDP.
+ */
+const volatile __u8 preemptible = 0;
+
+/* Adds to a total of this CPU. */
+static __always_inline void add(__u64 *total, __u64 n)
+{
+	if (preemptible)
+		__sync_fetch_and_add(total, n);
+	else
+		*total += n;
+}
+
 /* A frame and how far it has been read. `frags` is a constant of each program. */
 struct frame {
 	struct xdp_md *ctx;

@@ -142,8 +142,8 @@ static __always_inline int on_frame(struct xdp_md *ctx, __u32 len, bool frags)
 	struct traffic *traffic = bpf_map_lookup_elem(&protocols, &slot);
 
 	if (traffic) {
-		__sync_fetch_and_add(&traffic->packets, 1);
-		__sync_fetch_and_add(&traffic->bytes, len);
+		add(&traffic->packets, 1);
+		add(&traffic->bytes, len);
 	}
 	return XDP_PASS;
 }

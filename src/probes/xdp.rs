@@ -135,6 +135,14 @@ pub(super) fn load<T>(load: impl Fn(bool) -> Result<T, ObjectError>) -> Result<T
     })
 }
 
+/// Whether a program's runs can interrupt each other on a CPU: `preemptible` of
+/// `frame.h`. A real-time kernel says in its version what it is.
+pub(super) fn preemptible() -> bool {
+    let real_time =
+        |version: &str| ["PREEMPT_RT", "PREEMPT RT"].iter().any(|rt| version.contains(rt));
+    nix::sys::utsname::uname().map_or(true, |name| real_time(&name.version().to_string_lossy()))
+}
+
 /// Those of the programs of these names that were loaded, in this order.
 pub(super) fn loaded<'o>(object: &'o Object, names: [&str; 2]) -> Vec<Program<'o>> {
     let find = |name| object.progs().find(|program| program.name() == name && program.autoload());
