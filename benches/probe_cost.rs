@@ -1,11 +1,15 @@
-//! What the probes add to what they watch.
+//! What the probes add to what they watch, and how soon they count.
 //!
 //! `cargo bench --bench probe_cost` prints Markdown tables: what counting by process
-//! adds to a system call, and what the XDP programs take for a frame. What is attached
+//! adds to a system call, what the XDP programs take for a frame, and how long it is to
+//! the first count. What is attached
 //! changes in turns, since the machine is shared and a bare time says little;
 //! differences are medians of those within a round. Every count is checked; a
 //! wrong one prints WRONG and the bench fails. `-- --quick` runs few rounds;
-//! `-- calls` or `-- frames` one table.
+//! `-- calls`, `-- frames` or `-- start` one table.
+
+// The peer in C is called as C would.
+#![allow(unsafe_code)]
 
 #[path = "probe_cost/calls.rs"]
 mod calls;
@@ -13,6 +17,8 @@ mod calls;
 mod frames;
 #[path = "probe_cost/kernel.rs"]
 mod kernel;
+#[path = "probe_cost/start.rs"]
+mod start;
 #[path = "probe_cost/worker.rs"]
 mod worker;
 
@@ -29,6 +35,9 @@ fn main() -> Result<(), Error> {
     if has(worker::ROLE) {
         return worker::obey();
     }
+    if has(start::ROLE) {
+        return start::obey();
+    }
     let quick = has("--quick");
     // `cargo test --benches` passes nothing, `cargo bench` passes --bench.
     if !quick && !has("--bench") {
@@ -40,12 +49,16 @@ fn main() -> Result<(), Error> {
     let cpus = (0..CpuSet::count()).filter(|&cpu| allowed.is_set(cpu) == Ok(true));
     let cpus: Vec<_> = cpus.take(2).collect();
     println!("Linux {}, {rounds} rounds, interleaved; load {}.", kernel.trim(), load()?);
+    let all = !["calls", "frames", "start"].iter().any(|table| has(table));
     let mut right = true;
-    if has("calls") || !has("frames") {
+    if all || has("calls") {
         right &= calls::measure(&cpus, rounds, count)?;
     }
-    if has("frames") || !has("calls") {
+    if all || has("frames") {
         right &= frames::measure(cpus[0], rounds)?;
+    }
+    if all || has("start") {
+        start::measure(rounds)?;
     }
     println!("\nLoad at the end {}.", load()?);
     if right { Ok(()) } else { Err("a count was wrong".into()) }

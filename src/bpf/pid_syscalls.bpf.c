@@ -2,8 +2,10 @@
 /*
  * System calls by process, and by system call number.
  *
- * Each hook has three programs with one body: tp_btf, raw_tp and a classic
- * tracepoint. User space loads one flavour, the best that the kernel offers. A
+ * What counts has three programs with one body: tp_btf, raw_tp and a classic
+ * tracepoint. User space loads one flavour, the best that the kernel offers. The
+ * other hooks have two: a raw tracepoint does, where there is one, and to load it as
+ * tp_btf takes the kernel and libbpf a walk each through all types of the kernel. A
  * classic tracepoint program is skipped on a CPU whose task is inside a map
  * system call; recursion_misses of the program says how often.
  *
@@ -379,12 +381,6 @@ static __always_inline int on_fork_task(struct task_struct *child)
 	return pid == tgid ? on_fork(tgid) : 0; /* else a thread */
 }
 
-SEC("tp_btf/sched_process_fork")
-int BPF_PROG(fork_btf, struct task_struct *parent, struct task_struct *child)
-{
-	return on_fork_task(child);
-}
-
 SEC("raw_tp/sched_process_fork")
 int BPF_PROG(fork_raw, struct task_struct *parent, struct task_struct *child)
 {
@@ -405,12 +401,6 @@ static __always_inline int on_rename_task(struct task_struct *task, const char *
 	__u32 tgid = BPF_CORE_READ(task, tgid);
 
 	return pid == tgid ? on_rename(tgid, name) : 0; /* else a thread's own name */
-}
-
-SEC("tp_btf/task_rename")
-int BPF_PROG(rename_btf, struct task_struct *task, const char *name)
-{
-	return on_rename_task(task, name);
 }
 
 SEC("raw_tp/task_rename")

@@ -26,8 +26,8 @@ const SLOTS: u32 = 1024;
 /// apart.
 fn programs(kind: AttachKind, failures: bool) -> [&'static str; 3] {
     match (kind, failures) {
-        (AttachKind::TpBtf, false) => ["enter_btf", "fork_btf", "rename_btf"],
-        (AttachKind::TpBtf, true) => ["exit_btf", "fork_btf", "rename_btf"],
+        (AttachKind::TpBtf, false) => ["enter_btf", "fork_raw", "rename_raw"],
+        (AttachKind::TpBtf, true) => ["exit_btf", "fork_raw", "rename_raw"],
         (AttachKind::RawTracepoint, false) => ["enter_raw", "fork_raw", "rename_raw"],
         (AttachKind::RawTracepoint, true) => ["exit_raw", "fork_raw", "rename_raw"],
         (_, false) => ["enter_tp", "fork_tp", "rename_tp"],
