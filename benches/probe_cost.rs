@@ -43,7 +43,7 @@ fn main() -> Result<(), Error> {
     if !quick && !has("--bench") {
         return Ok(());
     }
-    let (rounds, count) = if quick { (3, 50_000) } else { (15, 200_000) };
+    let (rounds, count) = if quick { (3, 50_000) } else { (25, 200_000) };
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let allowed = sched_getaffinity(Pid::from_raw(0))?;
     let cpus = (0..CpuSet::count()).filter(|&cpu| allowed.is_set(cpu) == Ok(true));

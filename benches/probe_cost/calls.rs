@@ -54,7 +54,7 @@ const WAYS: [(&str, What); 15] = [
 enum Counting<'a> {
     Nothing,
     Program { object: &'a Object, map: Option<&'static str>, _link: Link },
-    Probe(PidSyscalls),
+    Probe(Box<PidSyscalls>),
 }
 
 impl Counting<'_> {
@@ -130,7 +130,7 @@ fn attach<'a>(what: &What, object: Option<&'a Object>, pid: u32) -> Result<Count
             if filtered {
                 builder = builder.pid(pid);
             }
-            Counting::Probe(builder.attach()?)
+            Counting::Probe(Box::new(builder.attach()?))
         }
     })
 }

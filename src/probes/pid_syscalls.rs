@@ -94,12 +94,11 @@ pub struct PidSyscallsMaps {
 /// all calls that were made while it was attached. `missed` is 0 but for a
 /// classic tracepoint.
 ///
-/// Costs every system call of the machine 2 to 4 ns more than a program that does
-/// nothing, with `by_syscall` 1 or 2 more, and each switch to another process some 50 ns;
-/// what the kernel takes for any program is 25 ns as tp_btf or raw_tp, 35 as
-/// tracepoint (measured on a virtual x86-64 machine). Threads share no memory.
-/// In the kernel it takes 32 seats of 48 bytes a CPU, and for each process that there
-/// is room for 16 bytes a CPU and about 200.
+/// Costs every system call of the machine 3 ns more than a program that does
+/// nothing, with `by_syscall` 4 to 5, whichever threads make it; what the kernel takes for any
+/// program is 24 ns as tp_btf or raw_tp, 36 as tracepoint (measured on a virtual
+/// x86-64 machine). Kernel memory: 48 bytes for each of 32 seats a CPU, and for each process
+/// that there is room for 16 bytes a CPU and some 200.
 /// Needs `CAP_BPF` and `CAP_PERFMON`, and BTF of the kernel; a classic
 /// tracepoint needs tracefs as well.
 #[derive(Debug)]
