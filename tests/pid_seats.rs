@@ -111,8 +111,9 @@ fn g5_a_pid_that_is_used_again_on_any_cpu_leaves_no_call_to_its_successor() {
     let cpus = allowed_cpus();
     let mut known = HashSet::new();
     let mut again = 0;
-    let from = std::process::id() + 1000;
-    for round in 0..60 {
+    // Far from the last PID, which is 32,767 where it is least.
+    let from = 1000 + (std::process::id() + 1000) % 30_000;
+    for round in 0..40 {
         fs::write(LAST, from.to_string()).expect("choose the next PID, as root may");
         // Of a PID's processes, each is on another CPU than the one before or on
         // the same one. Twice as many as seats: they take them from each other.
@@ -136,7 +137,7 @@ fn g5_a_pid_that_is_used_again_on_any_cpu_leaves_no_call_to_its_successor() {
         both.agree_on(&pids);
     }
     println!("{again} PIDs used again");
-    assert!(again > 1000, "{again}");
+    assert!(again > 500, "{again}");
     assert!(both.probe.pid_reuse().unwrap().recycled >= again as u64);
 }
 
@@ -217,7 +218,8 @@ fn colliding(name: &str) -> Option<(Child, Child)> {
         child.stdin(Stdio::from(end)).stdout(Stdio::null()).spawn().unwrap()
     };
     let mut first = start(&one, "0");
-    fs::write(LAST, (first.id() + SEATS - 1).to_string()).expect("choose the next PID");
+    // Refused beyond the last PID there is; then the second gets another one.
+    fs::write(LAST, (first.id() + SEATS - 1).to_string()).ok();
     let mut second = start(&other, "10");
     if second.id() == first.id() + SEATS {
         one.write_all(b"\n").unwrap();
