@@ -1,6 +1,8 @@
 //! [`PidCounts`]: the totals of [`PidSyscalls`](super::PidSyscalls), read where
 //! they are.
 
+use std::time::Duration;
+
 use super::pid_syscalls::bpf;
 use crate::{PerCpu, PerCpuArray, PerCpuHash, Result};
 
@@ -11,7 +13,9 @@ use bpf::{Seat, Tally};
 /// A process counts in a seat of the CPU it is on, and what it had counted when
 /// it last gave one up is in a per-CPU hash. A read is one walk of the seats, of
 /// which there are 32 a CPU, and then one of the hash: it gives at least what was
-/// counted before it began, and no more than when it ended.
+/// counted before it began, and no more than when it ended. (Where stores become
+/// visible out of order, as on arm64, a process that loses its seat at that very
+/// moment may be read short; the next read has it.)
 #[derive(Clone, Debug)]
 pub struct PidCounts {
     pub(super) tallies: PerCpuHash<u32, Tally>,
@@ -92,7 +96,11 @@ impl PidCounts {
     /// taken in nanoseconds, and at most at every switch between processes.
     fn look_again(&self, at: u32, seated: &mut Vec<Seated>) -> Result<()> {
         let mut seen = PerCpu::from(Vec::new());
-        loop {
+        for tries in 0_u32.. {
+            // The program may have been interrupted, or be waiting for this very CPU.
+            if tries > 10 {
+                std::thread::sleep(Duration::from_micros(50));
+            }
             let seats = self.seats.lookup(at)?;
             if seen.is_empty() {
                 seen = seats.iter().map(|_| false).collect();
@@ -104,9 +112,10 @@ impl PidCounts {
                 }
             }
             if seen.iter().all(|seen| *seen) {
-                return Ok(());
+                break;
             }
         }
+        Ok(())
     }
 }
 
