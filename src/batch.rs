@@ -40,10 +40,7 @@ impl<K: Pod, V: Pod> Typed<K, V> {
     {
         let mut batch = WriteBatch::new(self);
         for (key, value) in entries {
-            batch.push(*key.borrow(), |values| {
-                values.extend_from_slice(&value.borrow().to_bytes(self.shape())?);
-                Ok(())
-            })?;
+            batch.push(*key.borrow(), |values| value.borrow().append(values, self.shape()))?;
         }
         batch.finish()
     }

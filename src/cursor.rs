@@ -198,6 +198,13 @@ impl<M: Commands> Cursor<M> {
         }
     }
 
+    /// Entry `at` of that chunk: so many bytes of its key and its value.
+    #[inline]
+    pub(crate) fn entry(&self, at: usize, key: usize, value: usize) -> (&[u8], &[u8]) {
+        let Buffers { keys, values, .. } = &self.buffers;
+        (&keys[at * key..][..key], &values[at * value..][..value])
+    }
+
     /// The next entries: `None` at the end, and after an error.
     pub(crate) fn next_chunk(&mut self) -> Option<Result<Chunk<'_>, Error>> {
         match self.advance() {

@@ -51,15 +51,15 @@ impl<V: Pod> PerCpu<V> {
         fold(self.values.iter().copied())
     }
 
-    /// From the kernel's bytes: values of `value_size`, each `stride` behind
-    /// the one before.
-    pub(crate) fn from_bytes(bytes: &[u8], shape: &Shape) -> Self {
-        Self { values: slots(bytes, shape).collect() }
+    /// From the kernel's bytes of one key.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
+        Self { values: slots(bytes).collect() }
     }
 
     /// Overwrites the values with the kernel's bytes, in the memory at hand.
-    pub(crate) fn refill(&mut self, bytes: &[u8], shape: &Shape) {
-        for (value, slot) in self.values.iter_mut().zip(slots(bytes, shape)) {
+    #[inline]
+    pub(crate) fn refill(&mut self, bytes: &[u8]) {
+        for (value, slot) in self.values.iter_mut().zip(slots(bytes)) {
             *value = slot;
         }
     }
@@ -69,17 +69,22 @@ impl<V: Pod> PerCpu<V> {
         Self { values: vec![pod::zeroed(); shape.cpus].into() }
     }
 
-    /// The kernel's form of the values.
-    pub(crate) fn to_bytes(&self, shape: &Shape) -> Result<Vec<MaybeUninit<u8>>, Error> {
+    /// The kernel's form of the values, behind what `bytes` holds.
+    pub(crate) fn append(
+        &self,
+        bytes: &mut Vec<MaybeUninit<u8>>,
+        shape: &Shape,
+    ) -> Result<(), Error> {
         self.check(shape)?;
-        let mut bytes = vec![MaybeUninit::new(0); shape.value_span()];
-        self.write(&mut bytes, shape);
-        Ok(bytes)
+        let start = bytes.len();
+        bytes.resize(start + shape.value_span(), MaybeUninit::new(0));
+        self.write(&mut bytes[start..]);
+        Ok(())
     }
 
-    /// As [`to_bytes`](Self::to_bytes), into memory of `value_span` bytes.
-    pub(crate) fn write(&self, bytes: &mut RawBytes, shape: &Shape) {
-        let slots = bytes.chunks_exact_mut(shape.value_stride());
+    /// The kernel's form of the values, into memory of `value_span` bytes.
+    pub(crate) fn write(&self, bytes: &mut RawBytes) {
+        let slots = bytes.chunks_exact_mut(stride::<V>());
         for (slot, value) in slots.zip(&self.values) {
             slot[..size_of::<V>()].copy_from_slice(pod::bytes_of(value));
         }
@@ -101,12 +106,16 @@ impl<V: Pod> PerCpu<V> {
     }
 }
 
-/// The values of the CPUs in the kernel's bytes of one key.
-pub(crate) fn slots<'a, V: Pod>(
-    bytes: &'a [u8],
-    shape: &Shape,
-) -> impl ExactSizeIterator<Item = V> + 'a {
-    bytes.chunks_exact(shape.value_stride()).map(|slot| pod::read(&slot[..size_of::<V>()]))
+/// The bytes from the value of one CPU to that of the next. A constant: cutting memory by a
+/// number that is known only later takes a division, and adds up one value at a time.
+pub(crate) const fn stride<V>() -> usize {
+    size_of::<V>().next_multiple_of(8)
+}
+
+/// The values of the CPUs in the kernel's bytes of one key, or of several.
+#[inline]
+pub(crate) fn slots<V: Pod>(bytes: &[u8]) -> impl ExactSizeIterator<Item = V> {
+    bytes.chunks_exact(stride::<V>()).map(|slot| pod::read(&slot[..size_of::<V>()]))
 }
 
 impl<V> Deref for PerCpu<V> {

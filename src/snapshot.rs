@@ -74,12 +74,12 @@ impl<K, V> Snapshot<K, V> {
 impl<K: Pod, V: Pod> Snapshot<K, V> {
     pub(crate) fn fill(
         &mut self,
-        walk: impl FnOnce(&mut dyn FnMut(K, V)) -> Result<usize>,
+        walk: impl FnOnce(&mut Vec<(K, V)>) -> Result<usize>,
     ) -> Result<()> {
         self.entries.clear();
         self.taken_at = SystemTime::now();
         let start = Instant::now();
-        let result = walk(&mut |key, value| self.entries.push((key, value)));
+        let result = walk(&mut self.entries);
         self.elapsed = start.elapsed();
         result.map(drop)
     }

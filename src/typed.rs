@@ -6,13 +6,13 @@
 use std::marker::PhantomData;
 use std::mem::{MaybeUninit, size_of};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::accumulate::{Accumulate, fold};
 use crate::cursor::Cursor;
 use crate::error::{Error, Op, OpenError, Result};
-use crate::per_cpu::{PerCpu, slots};
+use crate::per_cpu::{PerCpu, slots, stride};
 use crate::proof::{self, Proof};
 use crate::raw::{MapKind, RawMap, Shape, Spec};
 use crate::source::MapSource;
@@ -45,13 +45,20 @@ pub(crate) const TRIES: u32 = 64;
 /// A map whose kind and sizes were compared with `K` and `V`.
 pub(crate) struct Typed<K, V> {
     pub(crate) raw: RawMap,
-    proof: Arc<Proof>,
+    shared: Arc<Shared<V>>,
     types: PhantomData<fn() -> (K, V)>,
+}
+
+/// What the clones of a handle have in common.
+struct Shared<V> {
+    proof: Proof,
+    /// The memory that [`for_each_cpus`](Typed::for_each_cpus) lends, kept for the next one.
+    scratch: Mutex<Option<PerCpu<V>>>,
 }
 
 impl<K, V> Clone for Typed<K, V> {
     fn clone(&self) -> Self {
-        Self { raw: self.raw.clone(), proof: self.proof.clone(), types: PhantomData }
+        Self { raw: self.raw.clone(), shared: self.shared.clone(), types: PhantomData }
     }
 }
 
@@ -86,7 +93,7 @@ impl<K: Pod, V: Pod> Typed<K, V> {
             return Err(OpenError::Kind { map, wanted, expected: kind, found: raw.kind() });
         }
         // Before the sizes, since a table of the fields tells more.
-        let proof = Arc::new(proof::of_map(&raw, &K::LAYOUT, &V::LAYOUT)?);
+        let proof = proof::of_map(&raw, &K::LAYOUT, &V::LAYOUT)?;
         if size_of::<K>() != raw.key_size() as usize {
             return Err(OpenError::KeySize {
                 map,
@@ -103,7 +110,8 @@ impl<K: Pod, V: Pod> Typed<K, V> {
                 kernel: raw.value_size(),
             });
         }
-        Ok(Self { raw, proof, types: PhantomData })
+        let shared = Arc::new(Shared { proof, scratch: Mutex::new(None) });
+        Ok(Self { raw, shared, types: PhantomData })
     }
 
     pub(crate) fn open(
@@ -149,7 +157,7 @@ impl<K: Pod, V: Pod> Typed<K, V> {
     }
 
     pub(crate) fn proof(&self) -> &Proof {
-        &self.proof
+        &self.shared.proof
     }
 
     pub(crate) fn shape(&self) -> &Shape {
@@ -189,14 +197,8 @@ impl<K: Pod, V: Pod> Typed<K, V> {
     }
 
     /// The kernel's bytes of a value, all CPUs included, handed to `f`.
-    fn lookup_bytes<T>(
-        &self,
-        op: Op,
-        key: &K,
-        f: impl FnOnce(&[u8], &Shape) -> T,
-    ) -> Result<Option<T>> {
-        let shape = self.shape();
-        with_buffer(shape.value_span(), |buffer| {
+    fn lookup_bytes<T>(&self, op: Op, key: &K, f: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
+        with_buffer(self.shape().value_span(), |buffer| {
             let mut tries = 1;
             loop {
                 let sys = self.raw.sys();
@@ -205,7 +207,7 @@ impl<K: Pod, V: Pod> Typed<K, V> {
                     _ => sys.lookup(bytes_of(key), buffer),
                 };
                 match result {
-                    Ok(bytes) => return Ok(Some(f(bytes, shape))),
+                    Ok(bytes) => return Ok(Some(f(bytes))),
                     Err(Errno::NOENT) => return Ok(None),
                     Err(errno) if errno.is_transient() && tries < TRIES => {
                         pause(tries);
@@ -225,11 +227,11 @@ impl<K: Pod, V: Pod> Typed<K, V> {
     where
         V: Accumulate,
     {
-        self.lookup_bytes(Op::Lookup, key, |bytes, shape| fold(slots(bytes, shape)))
+        self.lookup_bytes(Op::Lookup, key, |bytes| fold(slots(bytes)))
     }
 
     pub(crate) fn contains(&self, key: &K) -> Result<bool> {
-        Ok(self.lookup_bytes(Op::Lookup, key, |_, _| ())?.is_some())
+        Ok(self.lookup_bytes(Op::Lookup, key, |_| ())?.is_some())
     }
 
     pub(crate) fn take(&self, key: &K) -> Result<Option<V>> {
@@ -267,7 +269,7 @@ impl<K: Pod, V: Pod> Typed<K, V> {
         value.check(self.shape())?;
         with_buffer(self.shape().value_span(), |buffer| {
             buffer.fill(MaybeUninit::new(0));
-            value.write(buffer, self.shape());
+            value.write(buffer);
             self.write(key, buffer, mode)
         })
     }
@@ -280,22 +282,45 @@ impl<K: Pod, V: Pod> Typed<K, V> {
     // Whole maps.
 
     pub(crate) fn for_each(&self, mut f: impl FnMut(K, V)) -> Result<usize> {
-        walk::for_each(&self.raw, |key, value, _| f(key, pod::read(value)))
+        walk::for_each(&self.raw, size_of::<V>(), |key, value| f(key, pod::read(value)))
     }
 
     pub(crate) fn for_each_cpus(&self, mut f: impl FnMut(K, &PerCpu<V>)) -> Result<usize> {
-        let mut scratch = PerCpu::scratch(self.shape());
-        walk::for_each(&self.raw, |key, value, shape| {
-            scratch.refill(value, shape);
+        let spare = self.shared.scratch.try_lock().ok().and_then(|mut spare| spare.take());
+        let mut scratch = spare.unwrap_or_else(|| PerCpu::scratch(self.shape()));
+        let result = walk::for_each(&self.raw, self.cpus_span(), |key, value| {
+            scratch.refill(value);
             f(key, &scratch);
-        })
+        });
+        if let Ok(mut spare) = self.shared.scratch.try_lock() {
+            *spare = Some(scratch);
+        }
+        result
     }
 
     pub(crate) fn for_each_sum(&self, mut f: impl FnMut(K, V)) -> Result<usize>
     where
         V: Accumulate,
     {
-        walk::for_each(&self.raw, |key, value, shape| f(key, fold(slots(value, shape))))
+        walk::for_each(&self.raw, self.cpus_span(), |key, value| f(key, fold(slots(value))))
+    }
+
+    /// All entries, behind those of `into`; how many.
+    pub(crate) fn collect(&self, into: &mut Vec<(K, V)>) -> Result<usize> {
+        walk::collect(&self.raw, size_of::<V>(), into, pod::read)
+    }
+
+    /// The same, with the values added up over the CPUs.
+    pub(crate) fn collect_sums(&self, into: &mut Vec<(K, V)>) -> Result<usize>
+    where
+        V: Accumulate,
+    {
+        walk::collect(&self.raw, self.cpus_span(), into, |value| fold(slots(value)))
+    }
+
+    /// The bytes of a value of a per-CPU kind.
+    fn cpus_span(&self) -> usize {
+        stride::<V>() * self.shape().cpus
     }
 
     /// Over every key, and every CPU of a per-CPU kind.
@@ -304,17 +329,21 @@ impl<K: Pod, V: Pod> Typed<K, V> {
         V: Accumulate,
     {
         let mut sum = pod::zeroed::<V>();
-        walk::chunks(&self.raw, BatchOp::Lookup, |_, values, shape| {
+        let per_cpu = self.raw.kind().is_per_cpu();
+        walk::chunks(&self.raw, BatchOp::Lookup, |_, values| {
             // A value's slots lie one behind the other, and so do the values.
-            for value in slots(values, shape) {
-                sum.accumulate(value);
-            }
+            let of_chunk = if per_cpu {
+                fold(slots(values))
+            } else {
+                fold(values.chunks_exact(size_of::<V>()).map(pod::read))
+            };
+            sum.accumulate(of_chunk);
         })?;
         Ok(sum)
     }
 
     pub(crate) fn count(&self) -> Result<usize> {
-        walk::chunks(&self.raw, BatchOp::Lookup, |_, _, _| {})
+        walk::chunks(&self.raw, BatchOp::Lookup, |_, _| {})
     }
 
     pub(crate) fn clear(&self) -> Result<usize> {

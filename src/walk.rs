@@ -8,8 +8,8 @@ use std::mem::size_of;
 use crate::accumulate::{Accumulate, fold};
 use crate::cursor::Cursor;
 use crate::error::{Error, Op, Result};
-use crate::per_cpu::{PerCpu, slots};
-use crate::raw::{RawMap, Shape};
+use crate::per_cpu::{PerCpu, slots, stride};
+use crate::raw::RawMap;
 use crate::sys::commands::{BatchOp, Errno};
 use crate::sys::pod::{self, Pod, raw};
 
@@ -18,8 +18,17 @@ pub trait Decode {
     /// What the iterator yields, inside a `Result`.
     type Item;
 
+    /// How many bytes of a key it looks at: all or none. A constant, so that nothing is
+    /// multiplied or compared an entry but the entry's number.
     #[doc(hidden)]
-    fn decode(key: &[u8], value: &[u8], shape: &Shape) -> Self::Item;
+    const KEY: usize;
+
+    /// The same of a value on so many CPUs.
+    #[doc(hidden)]
+    fn span(cpus: usize) -> usize;
+
+    #[doc(hidden)]
+    fn decode(key: &[u8], value: &[u8]) -> Self::Item;
 }
 
 /// Decodes to `(K, V)`.
@@ -36,8 +45,15 @@ pub struct Value<D>(PhantomData<fn() -> D>);
 impl<K: Pod, V: Pod> Decode for Entry<K, V> {
     type Item = (K, V);
 
+    const KEY: usize = size_of::<K>();
+
     #[inline]
-    fn decode(key: &[u8], value: &[u8], _: &Shape) -> (K, V) {
+    fn span(_: usize) -> usize {
+        size_of::<V>()
+    }
+
+    #[inline]
+    fn decode(key: &[u8], value: &[u8]) -> (K, V) {
         (pod::read(key), pod::read(value))
     }
 }
@@ -45,25 +61,46 @@ impl<K: Pod, V: Pod> Decode for Entry<K, V> {
 impl<K: Pod, V: Pod> Decode for CpuEntry<K, V> {
     type Item = (K, PerCpu<V>);
 
-    fn decode(key: &[u8], value: &[u8], shape: &Shape) -> Self::Item {
-        (pod::read(key), PerCpu::from_bytes(value, shape))
+    const KEY: usize = size_of::<K>();
+
+    #[inline]
+    fn span(cpus: usize) -> usize {
+        stride::<V>() * cpus
+    }
+
+    fn decode(key: &[u8], value: &[u8]) -> Self::Item {
+        (pod::read(key), PerCpu::from_bytes(value))
     }
 }
 
 impl<K: Pod, V: Accumulate> Decode for SumEntry<K, V> {
     type Item = (K, V);
 
+    const KEY: usize = size_of::<K>();
+
     #[inline]
-    fn decode(key: &[u8], value: &[u8], shape: &Shape) -> (K, V) {
-        (pod::read(key), fold(slots(value, shape)))
+    fn span(cpus: usize) -> usize {
+        stride::<V>() * cpus
+    }
+
+    #[inline]
+    fn decode(key: &[u8], value: &[u8]) -> (K, V) {
+        (pod::read(key), fold(slots(value)))
     }
 }
 
 impl<K: Pod> Decode for Key<K> {
     type Item = K;
 
+    const KEY: usize = size_of::<K>();
+
     #[inline]
-    fn decode(key: &[u8], _: &[u8], _: &Shape) -> K {
+    fn span(_: usize) -> usize {
+        0
+    }
+
+    #[inline]
+    fn decode(key: &[u8], _: &[u8]) -> K {
         pod::read(key)
     }
 }
@@ -71,8 +108,15 @@ impl<K: Pod> Decode for Key<K> {
 impl<K: Pod, V: Pod> Decode for Value<Entry<K, V>> {
     type Item = V;
 
+    const KEY: usize = 0;
+
     #[inline]
-    fn decode(_: &[u8], value: &[u8], _: &Shape) -> V {
+    fn span(_: usize) -> usize {
+        size_of::<V>()
+    }
+
+    #[inline]
+    fn decode(_: &[u8], value: &[u8]) -> V {
         pod::read(value)
     }
 }
@@ -80,8 +124,15 @@ impl<K: Pod, V: Pod> Decode for Value<Entry<K, V>> {
 impl<K: Pod, V: Pod> Decode for Value<CpuEntry<K, V>> {
     type Item = PerCpu<V>;
 
-    fn decode(_: &[u8], value: &[u8], shape: &Shape) -> PerCpu<V> {
-        PerCpu::from_bytes(value, shape)
+    const KEY: usize = 0;
+
+    #[inline]
+    fn span(cpus: usize) -> usize {
+        stride::<V>() * cpus
+    }
+
+    fn decode(_: &[u8], value: &[u8]) -> PerCpu<V> {
+        PerCpu::from_bytes(value)
     }
 }
 
@@ -93,6 +144,7 @@ impl<K: Pod, V: Pod> Decode for Value<CpuEntry<K, V>> {
 #[must_use = "a walk does nothing until it is iterated"]
 pub struct Walk<D> {
     cursor: Cursor<RawMap>,
+    cpus: usize,
     count: usize,
     at: usize,
     decode: PhantomData<fn() -> D>,
@@ -117,10 +169,12 @@ impl<D: Decode> Walk<D> {
     }
 
     fn with(map: &RawMap, op: BatchOp) -> Self {
-        Self { cursor: Cursor::over(map, op), count: 0, at: 0, decode: PhantomData }
+        let cursor = Cursor::over(map, op);
+        Self { cursor, cpus: map.shape().cpus, count: 0, at: 0, decode: PhantomData }
     }
 
     /// Reads the next batch.
+    #[inline(never)]
     fn fill(&mut self) -> Option<Result<()>> {
         (self.at, self.count) = (0, 0);
         match self.cursor.next_chunk()? {
@@ -141,16 +195,9 @@ impl<D: Decode> Iterator for Walk<D> {
                 return Some(Err(error));
             }
         }
-        let shape = self.cursor.shape();
-        let chunk = self.cursor.last(self.count);
-        let (key, value) = (shape.key_size as usize, shape.value_span());
-        let at = self.at;
+        let (key, value) = self.cursor.entry(self.at, D::KEY, D::span(self.cpus));
         self.at += 1;
-        Some(Ok(D::decode(
-            &chunk.keys[at * key..(at + 1) * key],
-            &chunk.values[at * value..(at + 1) * value],
-            shape,
-        )))
+        Some(Ok(D::decode(key, value)))
     }
 }
 
@@ -252,27 +299,50 @@ impl<D: Decode> fmt::Debug for Drain<D> {
     }
 }
 
-/// Calls `f` for every entry; how many there were.
-pub(crate) fn for_each<K: Pod>(map: &RawMap, mut f: impl FnMut(K, &[u8], &Shape)) -> Result<usize> {
-    chunks(map, BatchOp::Lookup, |keys, values, shape| {
-        let entries = keys.chunks_exact(size_of::<K>());
-        for (key, value) in entries.zip(values.chunks_exact(shape.value_span())) {
-            f(pod::read(key), value, shape);
+/// Calls `f` for every key and the `span` bytes of its value; how many there were.
+#[inline]
+pub(crate) fn for_each<K: Pod>(
+    map: &RawMap,
+    span: usize,
+    mut f: impl FnMut(K, &[u8]),
+) -> Result<usize> {
+    chunks(map, BatchOp::Lookup, |keys, values| {
+        for (key, value) in entries(keys, values, span) {
+            f(key, value);
         }
     })
 }
 
-/// Calls `f` for the keys and values of every batch; how many entries there were.
-pub(crate) fn chunks(
+/// Puts all entries behind those of `into`, of each value what `decode` makes of its `span`
+/// bytes; how many there were.
+#[inline]
+pub(crate) fn collect<K: Pod, V>(
     map: &RawMap,
-    op: BatchOp,
-    mut f: impl FnMut(&[u8], &[u8], &Shape),
+    span: usize,
+    into: &mut Vec<(K, V)>,
+    decode: impl Fn(&[u8]) -> V,
 ) -> Result<usize> {
+    chunks(map, BatchOp::Lookup, |keys, values| {
+        into.extend(entries(keys, values, span).map(|(key, value)| (key, decode(value))));
+    })
+}
+
+/// The keys of a chunk with the bytes of their values.
+#[inline]
+fn entries<'a, K: Pod>(
+    keys: &'a [u8],
+    values: &'a [u8],
+    span: usize,
+) -> impl Iterator<Item = (K, &'a [u8])> {
+    keys.chunks_exact(size_of::<K>()).map(pod::read).zip(values.chunks_exact(span))
+}
+
+/// Calls `f` for the keys and values of every batch; how many entries there were.
+pub(crate) fn chunks(map: &RawMap, op: BatchOp, mut f: impl FnMut(&[u8], &[u8])) -> Result<usize> {
     let mut cursor = Cursor::over(map, op);
-    let shape = *map.shape();
     while let Some(chunk) = cursor.next_chunk() {
         let chunk = chunk?;
-        f(chunk.keys, chunk.values, &shape);
+        f(chunk.keys, chunk.values);
     }
     let delivered = cursor.delivered();
     cursor.finish();

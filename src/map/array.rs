@@ -103,7 +103,7 @@ impl<V: Pod> Array<V> {
     /// # Errors
     /// As [`iter`](Self::iter).
     pub fn snapshot_into(&self, snapshot: &mut Snapshot<u32, V>) -> Result<()> {
-        snapshot.fill(|push| self.for_each(push))
+        snapshot.fill(|entries| self.typed.collect(entries))
     }
 
     /// The array's memory itself, read and written without a system call.

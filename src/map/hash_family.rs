@@ -159,7 +159,7 @@ macro_rules! hash_methods {
                 &self,
                 snapshot: &mut $crate::Snapshot<K, V>,
             ) -> $crate::Result<()> {
-                snapshot.fill(|push| self.for_each(push))
+                snapshot.fill(|entries| self.typed.collect(entries))
             }
         }
 

@@ -1,12 +1,11 @@
 //! [`MappedArray`].
 
 use std::fmt;
-use std::marker::PhantomData;
 
-use crate::accumulate::{Accumulate, fold};
+use crate::accumulate::Accumulate;
 use crate::error::{Error, Op, ReadOnlyBecause, Result};
 use crate::raw::{MapName, RawMap};
-use crate::sys::atomic::{Atomic, Mapped};
+use crate::sys::atomic::{Atomic, Slot, Slots};
 use crate::sys::commands::Errno;
 use crate::sys::mmap::{Mapping, page_size};
 
@@ -30,10 +29,9 @@ use crate::sys::mmap::{Mapping, page_size};
 /// ```
 #[doc(alias = "BPF_F_MMAPABLE")]
 pub struct MappedArray<V> {
-    memory: Mapped,
+    slots: Slots<V>,
     name: MapName,
     len: u32,
-    values: PhantomData<fn() -> V>,
 }
 
 /// Values of an array lie 8 bytes apart at least.
@@ -59,7 +57,7 @@ impl<V: Atomic> MappedArray<V> {
             result => result,
         };
         let memory = memory.map_err(|errno| map.explain(Op::Mmap, errno))?;
-        Ok(Self { memory: Mapped(memory), name, len, values: PhantomData })
+        Ok(Self { slots: Slots::new(memory, len as usize), name, len })
     }
 
     /// How many values there are.
@@ -73,11 +71,16 @@ impl<V: Atomic> MappedArray<V> {
         if index < self.len {
             return Ok(index as usize * stride::<V>());
         }
-        Err(Error::IndexOutOfRange { map: self.name, index, max_entries: self.len })
+        Err(self.out_of_range(index))
+    }
+
+    #[cold]
+    fn out_of_range(&self, index: u32) -> Error {
+        Error::IndexOutOfRange { map: self.name, index, max_entries: self.len }
     }
 
     fn writable(&self) -> Result<()> {
-        if self.memory.0.is_writable() {
+        if self.slots.memory().0.is_writable() {
             return Ok(());
         }
         Err(Error::ReadOnly { map: self.name, because: ReadOnlyBecause::Frozen })
@@ -89,7 +92,10 @@ impl<V: Atomic> MappedArray<V> {
     /// [`IndexOutOfRange`](Error::IndexOutOfRange).
     #[inline]
     pub fn load(&self, index: u32) -> Result<V> {
-        Ok(V::load(&self.memory, self.offset(index)?))
+        match self.slots.as_slice().get(index as usize) {
+            Some(slot) => Ok(slot.load()),
+            None => Err(self.out_of_range(index)),
+        }
     }
 
     /// Sets the value at `index`: one atomic store. What programs add between a
@@ -99,7 +105,7 @@ impl<V: Atomic> MappedArray<V> {
     /// [`IndexOutOfRange`](Error::IndexOutOfRange), [`ReadOnly`](Error::ReadOnly).
     pub fn store(&self, index: u32, value: V) -> Result<()> {
         self.writable()?;
-        value.store(&self.memory, self.offset(index)?);
+        value.store(self.slots.memory(), self.offset(index)?);
         Ok(())
     }
 
@@ -111,12 +117,12 @@ impl<V: Atomic> MappedArray<V> {
     /// [`IndexOutOfRange`](Error::IndexOutOfRange), [`ReadOnly`](Error::ReadOnly).
     pub fn take(&self, index: u32) -> Result<V> {
         self.writable()?;
-        Ok(crate::sys::pod::zeroed::<V>().swap(&self.memory, self.offset(index)?))
+        Ok(crate::sys::pod::zeroed::<V>().swap(self.slots.memory(), self.offset(index)?))
     }
 
     /// The values in order: an atomic load each, so not the array at one instant.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = V> + '_ {
-        (0..self.len as usize).map(|index| V::load(&self.memory, index * stride::<V>()))
+        self.slots.as_slice().iter().map(Slot::load)
     }
 
     /// All values added up.
@@ -124,7 +130,21 @@ impl<V: Atomic> MappedArray<V> {
     where
         V: Accumulate,
     {
-        fold(self.iter())
+        // Several sums side by side: a single one would wait for each addition before the next.
+        // It makes no difference to the result: the values are integers.
+        let mut sums = [crate::sys::pod::zeroed::<V>(); 4];
+        let several = self.slots.as_slice().chunks_exact(sums.len());
+        let rest = several.remainder();
+        for slots in several {
+            for (sum, slot) in sums.iter_mut().zip(slots) {
+                sum.accumulate(slot.load());
+            }
+        }
+        let [mut sum, others @ ..] = sums;
+        for value in others.into_iter().chain(rest.iter().map(Slot::load)) {
+            sum.accumulate(value);
+        }
+        sum
     }
 }
 

@@ -118,7 +118,7 @@ impl<V: Pod> PerCpuArray<V> {
     where
         V: Accumulate,
     {
-        snapshot.fill(|push| self.typed.for_each_sum(push))
+        snapshot.fill(|entries| self.typed.collect_sums(entries))
     }
 }
 

@@ -166,7 +166,7 @@ macro_rules! per_cpu_hash_methods {
             where
                 V: $crate::Accumulate,
             {
-                snapshot.fill(|push| self.typed.for_each_sum(push))
+                snapshot.fill(|entries| self.typed.collect_sums(entries))
             }
         }
 

@@ -1,5 +1,6 @@
 //! Numbers that live in memory shared with the kernel.
 
+use std::marker::PhantomData;
 use std::sync::atomic::{
     AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering,
 };
@@ -23,11 +24,21 @@ pub trait Atomic: Pod + sealed::Sealed {
     fn store(self, map: &Mapped, offset: usize);
     #[doc(hidden)]
     fn swap(self, map: &Mapped, offset: usize) -> Self;
+
+    /// The number as the standard library's atomic.
+    #[doc(hidden)]
+    type Cell: sealed::Cell;
+    #[doc(hidden)]
+    fn get(cell: &Self::Cell) -> Self;
 }
 
 mod sealed {
     pub trait Sealed {}
+
+    /// The standard library's atomics.
+    pub trait Cell: Sized {}
 }
+use sealed::Cell;
 
 /// The memory of a mapped array. Opaque.
 #[derive(Debug)]
@@ -53,14 +64,18 @@ macro_rules! atomic {
                 // either side is seen after it.
                 cell::<$atomic>(map, offset, true).swap(self, Ordering::AcqRel)
             }
+
+            type Cell = $atomic;
+
+            #[inline]
+            fn get(cell: &$atomic) -> Self {
+                cell.load(Ordering::Relaxed)
+            }
         }
 
-        impl Cell for $atomic {}
+        impl sealed::Cell for $atomic {}
     )*};
 }
-
-/// The standard library's atomics.
-trait Cell: Sized {}
 
 atomic! {
     u8, AtomicU8;
@@ -84,4 +99,49 @@ fn cell<A: Cell>(map: &Mapped, offset: usize, write: bool) -> &A {
     // the same width by another agent, as with any shared memory. A read-only
     // mapping is never written: asserted above.
     unsafe { &*at }
+}
+
+/// A number in an array's memory, where each has 8 bytes to itself. For reading only.
+#[derive(Debug)]
+#[repr(C, align(8))]
+pub(crate) struct Slot<V: Atomic>(V::Cell);
+
+impl<V: Atomic> Slot<V> {
+    #[inline]
+    pub(crate) fn load(&self) -> V {
+        V::get(&self.0)
+    }
+}
+
+/// The memory of an array of numbers.
+#[derive(Debug)]
+pub(crate) struct Slots<V> {
+    memory: Mapped,
+    /// So many slots lie inside of it.
+    len: usize,
+    values: PhantomData<fn() -> V>,
+}
+
+impl<V: Atomic> Slots<V> {
+    pub(crate) fn new(memory: Mapping, len: usize) -> Self {
+        let bytes = len.checked_mul(size_of::<Slot<V>>()).expect("they are in memory");
+        assert!(memory.at(0, bytes).cast::<Slot<V>>().is_aligned());
+        Self { memory: Mapped(memory), len, values: PhantomData }
+    }
+
+    pub(crate) fn memory(&self) -> &Mapped {
+        &self.memory
+    }
+
+    /// All of them. Looked at as a slice, so that a loop has no bounds to check.
+    #[inline]
+    pub(crate) fn as_slice(&self) -> &[Slot<V>] {
+        const { assert!(size_of::<Slot<V>>() == 8 && align_of::<Slot<V>>() == 8) };
+        // SAFETY: `new` has seen that `len` slots lie inside the mapping, aligned; neither
+        // changes, and the mapping lives as long as `self`. The memory is initialised (the
+        // kernel zeroes it); a slot is an atomic number, for which every bit pattern is
+        // valid, and padding, which is never looked at. As in `cell`, it is accessed
+        // through atomics only, and through this slice only loaded from.
+        unsafe { std::slice::from_raw_parts(self.memory.0.at(0, 0).cast(), self.len) }
+    }
 }
