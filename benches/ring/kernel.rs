@@ -1,16 +1,13 @@
 //! The kernel half: `benches/bpf/ring.bpf.c`, its maps and who runs its programs.
 
-use std::env;
 use std::os::fd::{AsFd, AsRawFd};
-use std::path::Path;
 
 use bpf_atlas::agent;
-use libbpf_cargo::SkeletonBuilder;
 use libbpf_rs::{MapCore, MapHandle, Object};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
-use super::Error;
+use super::{Error, compile};
 
 /// `struct run` of the programs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,24 +38,7 @@ pub struct Programs {
 impl Programs {
     /// With a ring `records` of so many bytes.
     pub fn load(records: u32) -> Result<Self, Error> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
-        let root = { root }.find(|root| root.join("include/bpf_atlas.h").exists());
-        let root = root.ok_or("include/bpf_atlas.h is not there")?;
-        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ring_bench.bpf.o");
-        let mut compiler = SkeletonBuilder::new();
-        if let Some(clang) = env::var_os("CLANG").filter(|clang| !clang.is_empty()) {
-            compiler.clang(clang);
-        }
-        compiler.source(root.join("benches/bpf/ring.bpf.c")).obj(&file);
-        compiler.clang_args([
-            "-I".as_ref(),
-            root.join("include").as_os_str(),
-            "-Wall".as_ref(),
-            "-Werror".as_ref(),
-            "--system-header-prefix=bpf/".as_ref(),
-        ]);
-        compiler.build().map_err(|error| format!("{error:#}"))?;
-
+        let file = compile("ring")?;
         let mut object = agent::open_file(&file)?;
         let mut ring = object.maps_mut().find(|map| map.name() == "records");
         ring.as_mut().ok_or("no ring `records`")?.set_max_entries(records)?;
