@@ -4,7 +4,7 @@
 //! the ratios within a round, since the machine is shared and a bare time says little.
 //! Every sum is checked; a wrong one prints WRONG and the bench fails. `-- --quick` runs
 //! few rounds of the small sizes, `-- walks`, `sparse`, `batch`, `single` or `mapped` a
-//! part; `--out FOLDER` writes Markdown, JSON and SVG there.
+//! part; `--rounds N` so many rounds; `--out FOLDER` writes Markdown, JSON and SVG there.
 //!
 //! `cargo bench --manifest-path benches/peers/Cargo.toml --bench walk` runs the same with
 //! aya, which the workspace does not depend on.

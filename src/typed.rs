@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::accumulate::{Accumulate, fold};
 use crate::cursor::Cursor;
 use crate::error::{Error, Op, OpenError, Result};
-use crate::per_cpu::{PerCpu, slots, stride};
+use crate::per_cpu::{PerCpu, slots, stride, sum_of_slots};
 use crate::proof::{self, Proof};
 use crate::raw::{MapKind, RawMap, Shape, Spec};
 use crate::source::MapSource;
@@ -175,16 +175,10 @@ impl<K: Pod, V: Pod> Typed<K, V> {
         match self.raw.sys().lookup_value(bytes_of(key)) {
             Ok(value) => Ok(Some(value)),
             Err(Errno::NOENT) => Ok(None),
-            Err(errno) => self.slow_lookup(key, errno),
+            Err(errno) => {
+                self.again(Op::Lookup, errno, || self.raw.sys().lookup_value(bytes_of(key)))
+            }
         }
-    }
-
-    #[cold]
-    fn slow_lookup(&self, key: &K, errno: Errno) -> Result<Option<V>> {
-        if !errno.is_transient() {
-            return Err(self.explain(Op::Lookup, errno));
-        }
-        self.absent(Op::Lookup, patient(|| self.raw.sys().lookup_value(bytes_of(key))))
     }
 
     /// `ENOENT` as `None`, any other error explained.
@@ -197,26 +191,34 @@ impl<K: Pod, V: Pod> Typed<K, V> {
     }
 
     /// The kernel's bytes of a value, all CPUs included, handed to `f`.
-    fn lookup_bytes<T>(&self, op: Op, key: &K, f: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
-        with_buffer(self.shape().value_span(), |buffer| {
-            let mut tries = 1;
-            loop {
-                let sys = self.raw.sys();
-                let result = match op {
-                    Op::LookupAndDelete => sys.lookup_and_delete(bytes_of(key), buffer),
-                    _ => sys.lookup(bytes_of(key), buffer),
-                };
-                match result {
-                    Ok(bytes) => return Ok(Some(f(bytes))),
-                    Err(Errno::NOENT) => return Ok(None),
-                    Err(errno) if errno.is_transient() && tries < TRIES => {
-                        pause(tries);
-                        tries += 1;
-                    }
-                    Err(errno) => return Err(self.explain(op, errno)),
-                }
+    #[inline]
+    fn lookup_bytes<T>(&self, op: Op, key: &K, f: impl Fn(&[u8]) -> T) -> Result<Option<T>> {
+        let sys = self.raw.sys();
+        let command = |buffer: &mut RawBytes| match op {
+            Op::LookupAndDelete => {
+                sys.lookup_and_delete(bytes_of(key), buffer).map(|bytes| f(bytes))
             }
+            _ => sys.lookup(bytes_of(key), buffer).map(|bytes| f(bytes)),
+        };
+        with_buffer(self.shape().value_span(), |buffer| match command(buffer) {
+            Ok(value) => Ok(Some(value)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => self.again(op, errno, || command(buffer)),
         })
+    }
+
+    /// A lookup that has failed, tried again where that may help.
+    #[cold]
+    fn again<T>(
+        &self,
+        op: Op,
+        errno: Errno,
+        command: impl FnMut() -> Result<T, Errno>,
+    ) -> Result<Option<T>> {
+        if !errno.is_transient() {
+            return Err(self.explain(op, errno));
+        }
+        self.absent(op, patient(command))
     }
 
     pub(crate) fn lookup_cpus(&self, key: &K) -> Result<Option<PerCpu<V>>> {
@@ -227,7 +229,7 @@ impl<K: Pod, V: Pod> Typed<K, V> {
     where
         V: Accumulate,
     {
-        self.lookup_bytes(Op::Lookup, key, |bytes| fold(slots(bytes)))
+        self.lookup_bytes(Op::Lookup, key, sum_of_slots)
     }
 
     pub(crate) fn contains(&self, key: &K) -> Result<bool> {
@@ -246,13 +248,18 @@ impl<K: Pod, V: Pod> Typed<K, V> {
     }
 
     /// Writes the kernel's bytes of a value. Whether the mode's condition held.
+    #[inline]
     fn write(&self, key: &K, value: &RawBytes, mode: Mode) -> Result<bool> {
+        match self.raw.sys().update(bytes_of(key), value, mode.flags()) {
+            Ok(()) => Ok(true),
+            Err(errno) => self.write_again(key, value, mode, errno),
+        }
+    }
+
+    #[cold]
+    fn write_again(&self, key: &K, value: &RawBytes, mode: Mode, errno: Errno) -> Result<bool> {
         let write = || self.raw.sys().update(bytes_of(key), value, mode.flags());
-        match write().or_else(
-            |errno| {
-                if errno.is_transient() { patient(write) } else { Err(errno) }
-            },
-        ) {
+        match if errno.is_transient() { patient(write) } else { Err(errno) } {
             Ok(()) => Ok(true),
             Err(Errno::EXIST) if matches!(mode, Mode::NoExist) => Ok(false),
             Err(Errno::NOENT) if matches!(mode, Mode::Exist) => Ok(false),
@@ -274,9 +281,14 @@ impl<K: Pod, V: Pod> Typed<K, V> {
         })
     }
 
+    #[inline]
     pub(crate) fn delete(&self, key: &K) -> Result<bool> {
-        let result = patient(|| self.raw.sys().delete(bytes_of(key)));
-        Ok(self.absent(Op::Delete, result)?.is_some())
+        let delete = || self.raw.sys().delete(bytes_of(key));
+        match delete() {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Ok(self.again(Op::Delete, errno, delete)?.is_some()),
+        }
     }
 
     // Whole maps.
@@ -302,7 +314,7 @@ impl<K: Pod, V: Pod> Typed<K, V> {
     where
         V: Accumulate,
     {
-        walk::for_each(&self.raw, self.cpus_span(), |key, value| f(key, fold(slots(value))))
+        walk::for_each(&self.raw, self.cpus_span(), |key, value| f(key, sum_of_slots(value)))
     }
 
     /// All entries, behind those of `into`; how many.
@@ -315,7 +327,7 @@ impl<K: Pod, V: Pod> Typed<K, V> {
     where
         V: Accumulate,
     {
-        walk::collect(&self.raw, self.cpus_span(), into, |value| fold(slots(value)))
+        walk::collect(&self.raw, self.cpus_span(), into, sum_of_slots)
     }
 
     /// The bytes of a value of a per-CPU kind.
@@ -368,11 +380,15 @@ impl<K: Pod, V: Pod> Typed<K, V> {
 }
 
 /// Memory for one value: on the stack where it is small.
+#[inline]
 fn with_buffer<T>(len: usize, f: impl FnOnce(&mut RawBytes) -> T) -> T {
     const SMALL: usize = 1024;
-    if len <= SMALL {
-        f(&mut [MaybeUninit::uninit(); SMALL][..len])
+    let mut small = [MaybeUninit::uninit(); SMALL];
+    let mut large = Vec::new();
+    f(if len <= SMALL {
+        &mut small[..len]
     } else {
-        f(&mut vec![MaybeUninit::uninit(); len])
-    }
+        large.resize(len, MaybeUninit::uninit());
+        &mut large
+    })
 }

@@ -5,10 +5,10 @@ use std::iter::FusedIterator;
 use std::marker::PhantomData;
 use std::mem::size_of;
 
-use crate::accumulate::{Accumulate, fold};
+use crate::accumulate::Accumulate;
 use crate::cursor::Cursor;
 use crate::error::{Error, Op, Result};
-use crate::per_cpu::{PerCpu, slots, stride};
+use crate::per_cpu::{PerCpu, stride, sum_of_slots};
 use crate::raw::RawMap;
 use crate::sys::commands::{BatchOp, Errno};
 use crate::sys::pod::{self, Pod, raw};
@@ -85,7 +85,7 @@ impl<K: Pod, V: Accumulate> Decode for SumEntry<K, V> {
 
     #[inline]
     fn decode(key: &[u8], value: &[u8]) -> (K, V) {
-        (pod::read(key), fold(slots(value)))
+        (pod::read(key), sum_of_slots(value))
     }
 }
 

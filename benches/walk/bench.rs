@@ -48,6 +48,7 @@ pub trait Others {
 pub fn main<O: Others>() -> Result<(), Error> {
     let Some(args) = Args::new() else { return Ok(()) };
     let (rounds, most) = if args.is_quick() { (3, 10_000) } else { (11, 4_000_000) };
+    let rounds = args.value("--rounds").map_or(Ok(rounds), str::parse)?;
     let machine = machine(rounds)?;
     println!("{machine}. Times in ns, ratios to the first of each group.");
     if !O::ABSENT.is_empty() {

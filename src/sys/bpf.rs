@@ -168,6 +168,7 @@ impl Map {
     }
 
     /// `BPF_MAP_DELETE_ELEM`.
+    #[inline]
     pub(crate) fn delete(&self, key: &RawBytes) -> Result<(), Errno> {
         self.check_key(key);
         // SAFETY: the kernel reads `key_size` bytes, the length of `key`.
