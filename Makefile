@@ -9,8 +9,9 @@ help:
 	@echo 'make lint         the checks alone: layout, clippy, documentation'
 	@echo 'make sanitize     the unsafe code under AddressSanitizer'
 	@echo 'make deps         what building and testing need, installed where missing'
-	@echo 'make bench        every benchmark'
-	@echo 'make bench-quick  every benchmark, in a short form'
+	@echo 'make bench        every benchmark, with all peers; OUT=docs/bench to keep the figures'
+	@echo 'make bench-quick  every benchmark, in a short form, without aya'
+	@echo 'make bench-cpus   walks against possible CPUs, under QEMU'
 	@echo 'make wild         programs that nobody here wrote, through the generator: fetches 300 MB'
 	@echo 'make clean        away with what was built'
 
@@ -34,16 +35,13 @@ deps:
 	@scripts/deps.sh build test lint
 
 bench:
-	@scripts/deps.sh build
-	cargo bench --bench '*'
+	@scripts/bench.sh $(OUT)
 
 bench-quick:
-	@scripts/deps.sh build
-	cargo bench --bench '*' -- --quick
+	@scripts/bench.sh --quick $(OUT)
 
-wild:
-	@scripts/deps.sh build
-	docs/wild/run
+bench-cpus:
+	@scripts/bench-cpus.sh $(OUT)
 
 clean:
 	cargo clean

@@ -77,18 +77,27 @@ pub fn turns(n: usize, round: usize) -> impl Iterator<Item = usize> {
 
 /// Compiles `benches/bpf/<name>.bpf.c`; where the object is.
 pub fn compile(name: &str) -> Result<PathBuf, Error> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
-    let root = { root }.find(|root| root.join("include/bpf_atlas.h").exists());
-    let root = root.ok_or("include/bpf_atlas.h is not there")?;
+    compile_source(&root()?.join(format!("benches/bpf/{name}.bpf.c")), name)
+}
+
+/// The root of the repository, from the workspace of the peers too.
+pub fn root() -> Result<&'static Path, Error> {
+    let mut folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let root = folders.find(|root| root.join("include/bpf_atlas.h").exists());
+    root.ok_or_else(|| "include/bpf_atlas.h is not there".into())
+}
+
+/// Compiles a program for the kernel; where the object, called `name`, is.
+pub fn compile_source(source: &Path, name: &str) -> Result<PathBuf, Error> {
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}_bench.bpf.o"));
     let mut compiler = SkeletonBuilder::new();
     if let Some(clang) = env::var_os("CLANG").filter(|clang| !clang.is_empty()) {
         compiler.clang(clang);
     }
-    compiler.source(root.join(format!("benches/bpf/{name}.bpf.c"))).obj(&file);
+    compiler.source(source).obj(&file);
     compiler.clang_args([
         "-I".as_ref(),
-        root.join("include").as_os_str(),
+        root()?.join("include").as_os_str(),
         "-Wall".as_ref(),
         "-Werror".as_ref(),
         "--system-header-prefix=bpf/".as_ref(),

@@ -68,12 +68,16 @@ impl<V: Pod> PerCpu<V> {
     /// Overwrites the values with the kernel's bytes, in the memory at hand.
     #[inline]
     pub(crate) fn refill(&mut self, bytes: &[u8]) {
-        let mut values = self.values.iter_mut();
-        each_slot(bytes, |slot| {
-            if let Some(value) = values.next() {
-                *value = slot;
-            }
-        });
+        // In fours, as in `each_slot`.
+        let put = |(value, slot): (&mut V, &[u8])| *value = pod::read(&slot[..size_of::<V>()]);
+        let mut values = self.values.chunks_exact_mut(4);
+        let slots = bytes.chunks_exact(4 * stride::<V>());
+        let rest = slots.remainder();
+        for (values, slots) in values.by_ref().zip(slots) {
+            values.iter_mut().zip(slots.chunks_exact(stride::<V>())).for_each(put);
+        }
+        let values = values.into_remainder().iter_mut();
+        values.zip(rest.chunks_exact(stride::<V>())).for_each(put);
     }
 
     /// An all-zero value with a slot for each CPU of the map.

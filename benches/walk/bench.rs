@@ -48,13 +48,16 @@ pub trait Others {
 pub fn main<O: Others>() -> Result<(), Error> {
     let Some(args) = Args::new() else { return Ok(()) };
     let (rounds, most) = if args.is_quick() { (3, 10_000) } else { (11, 4_000_000) };
+    if let (Some(rows), Some(folder)) = (args.value("--cpus-from"), args.value("--out")) {
+        return cpus_curves(&fs::read_to_string(rows)?, Path::new(folder));
+    }
     let rounds = args.value("--rounds").map_or(Ok(rounds), str::parse)?;
     let machine = machine(rounds)?;
     println!("{machine}. Times in ns, ratios to the first of each group.");
     if !O::ABSENT.is_empty() {
         println!("{}.", O::ABSENT);
     }
-    let parts = ["walks", "sparse", "single", "mapped", "batch"];
+    let parts = ["walks", "sparse", "single", "mapped", "batch", "cpus"];
     let chosen = |part: &str| args.has(part) || !parts.iter().any(|part| args.has(part));
     let mut report = Report::new(rounds);
     if chosen("walks") {
@@ -71,6 +74,10 @@ pub fn main<O: Others>() -> Result<(), Error> {
     }
     if chosen("mapped") {
         mapped::run(&mut report, most)?;
+    }
+    // Only where it is asked for: this machine is one of those that it compares.
+    if args.has("cpus") {
+        walks::against_cpus(&mut report)?;
     }
     let machine = format!("{machine} before, {} after", load()?);
     println!("\n{machine}.");
@@ -113,4 +120,22 @@ fn write(folder: &Path, machine: &str, rows: &[Row]) -> Result<(), Error> {
         fs::write(folder.join(file), picture)?;
     }
     Ok(())
+}
+
+/// Curves of the rows that several machines have printed.
+fn cpus_curves(rows: &str, folder: &Path) -> Result<(), Error> {
+    let mut curves: Vec<Curve> = Vec::new();
+    for row in rows.lines() {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let [_, what, name, median, ..] = cells[..] else { continue };
+        let Some(cpus) = what.strip_suffix(" CPUs") else { continue };
+        let point = (cpus.parse()?, median.parse()?);
+        match curves.iter_mut().find(|curve| curve.name == name) {
+            Some(curve) => curve.points.push(point),
+            None => curves.push(Curve { name: name.into(), points: vec![point] }),
+        }
+    }
+    let title = "A PerCpuHash of 4,000 u32 → u64, emulated: read the distances alone";
+    let picture = svg(title, "possible CPUs", "ns an entry", &[2.0, 16.0, 64.0, 128.0], &curves);
+    Ok(fs::write(folder.join("cpus.svg"), picture)?)
 }

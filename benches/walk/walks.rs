@@ -223,3 +223,36 @@ pub fn batch_sizes(report: &mut Report, most: u32) -> Result<(), Error> {
     }
     Ok(())
 }
+
+pub const CPUS_TABLE: &str = "Against possible CPUs, PerCpuHash: ns an entry";
+
+/// The same map against the CPUs that the kernel may have: its batches grow with them.
+pub fn against_cpus(report: &mut Report) -> Result<(), Error> {
+    let entries = 4000;
+    let map = PerCpuHash::<u32, u64>::create("bench", entries)?;
+    map.update_all(per_cpu_values(entries))?;
+    let mut gatherer = Gatherer::sampling(&map);
+    println!("<!-- gather: {} -->", gatherer.mode());
+    let mut batch = BatchLoop::new(map.as_fd(), cpus());
+    let expected = values(entries).map(|one| one.1).sum::<u64>() * cpus() as u64;
+    let mut cases = [
+        Case::new("C batch loop", || batch.sum()),
+        Case::new("count: nothing added up", || {
+            assert_eq!(map.count()?, entries as usize);
+            Ok(expected)
+        }),
+        Case::new("sum", || Ok(map.sum()?)),
+        Case::new("sums", || {
+            map.sums().try_fold(0_u64, |sum, entry| Ok(sum.wrapping_add(entry?.1)))
+        }),
+        Case::new("for_each", || {
+            let mut sum = 0_u64;
+            map.for_each(|_, value| sum = sum.wrapping_add(value.sum()))?;
+            Ok(sum)
+        }),
+        Case::new("gather", || gathered(&mut gatherer)),
+    ];
+    let what = format!("{} CPUs", cpus());
+    let task = Task { table: CPUS_TABLE, what: &what, divisor: entries, runs: 1, expected };
+    report.measure(&task, &mut cases)
+}
