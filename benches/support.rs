@@ -75,6 +75,21 @@ pub fn turns(n: usize, round: usize) -> impl Iterator<Item = usize> {
     })
 }
 
+/// The order in which `n` take turns in a round: by chance, so that what one leaves in the caches
+/// is not always for the same to find. The same in every run.
+pub fn shuffled(n: usize, round: usize) -> Vec<usize> {
+    let mut order: Vec<_> = (0..n).collect();
+    let mut state = round as u64;
+    for left in (2..=n).rev() {
+        // SplitMix64.
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut chance = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        chance = (chance ^ (chance >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        order.swap(left - 1, ((chance ^ (chance >> 31)) % left as u64) as usize);
+    }
+    order
+}
+
 /// Compiles `benches/bpf/<name>.bpf.c`; where the object is.
 pub fn compile(name: &str) -> Result<PathBuf, Error> {
     compile_source(&root()?.join(format!("benches/bpf/{name}.bpf.c")), name)

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::support::{Error, median, turns};
+use super::support::{Error, median, shuffled};
 
 /// One way to do something; what it gives is checked.
 pub struct Case<'a> {
@@ -77,7 +77,7 @@ impl Report {
         let mut times = vec![Vec::new(); cases.len()];
         // The first round warms up.
         for round in 0..=self.rounds {
-            for turn in turns(cases.len(), round) {
+            for turn in shuffled(cases.len(), round) {
                 let case = &mut cases[turn];
                 if case.is_slow && task.divisor >= MANY_ENTRIES && round > FEW {
                     continue;
