@@ -12,7 +12,8 @@ use crate::sys::pod::{self, Pod, RawBytes};
 /// The values of one key on every *possible* CPU, by CPU number.
 ///
 /// Possible, not online: a CPU that went offline keeps its count, and leaving
-/// it out would lose it. Dereferences to a slice.
+/// it out would lose it. Dereferences to a slice. It owns its values, so each is an
+/// allocation of its own: a walk that shall make none uses `sums` or `for_each`.
 ///
 /// ```
 /// use bpf_atlas::PerCpu;

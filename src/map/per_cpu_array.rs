@@ -29,7 +29,8 @@ map_kind! {
 array_methods!(PerCpuArray, value: PerCpu<V>, iter: PerCpuIter, values: PerCpuValues);
 
 impl<V: Pod> PerCpuArray<V> {
-    /// The values at `index` on every possible CPU. One `BPF_MAP_LOOKUP_ELEM`.
+    /// The values at `index` on every possible CPU. One `BPF_MAP_LOOKUP_ELEM` and one
+    /// allocation, for the values.
     ///
     /// # Concurrency
     /// Aligned words of 8 bytes are never torn; a wider value may be read half
@@ -81,7 +82,8 @@ impl<V: Pod> PerCpuArray<V> {
     }
 
     /// Calls `f` for every index and its values; how many there were. As
-    /// [`iter`](Self::iter), without an allocation an entry: the values are lent.
+    /// [`iter`](Self::iter), without an allocation once a walk of this handle has made its
+    /// buffers: the values are lent.
     ///
     /// # Errors
     /// As [`iter`](Self::iter).

@@ -5,7 +5,7 @@ macro_rules! per_cpu_hash_methods {
     ($name:ident) => {
         impl<K: $crate::Pod, V: $crate::Pod> $name<K, V> {
             /// The values of `key` on every possible CPU. One
-            /// `BPF_MAP_LOOKUP_ELEM`.
+            /// `BPF_MAP_LOOKUP_ELEM` and one allocation, for the values.
             ///
             /// # Concurrency
             /// Aligned words of 8 bytes are never torn; a wider value may be
@@ -93,8 +93,8 @@ macro_rules! per_cpu_hash_methods {
             }
 
             /// Calls `f` for every entry; how many there were. As
-            /// [`iter`](Self::iter), without an allocation an entry: the values
-            /// are lent.
+            /// [`iter`](Self::iter), without an allocation once a walk of this
+            /// handle has made its buffers: the values are lent.
             ///
             /// # Errors
             /// As [`iter`](Self::iter); `f` has seen what came before.
