@@ -5,7 +5,7 @@ pub mod kernel;
 pub mod live;
 pub mod peers;
 mod submit;
-#[path = "../support.rs"]
+#[path = "../support/mod.rs"]
 mod support;
 
 use self::fill::Filled;

@@ -5,7 +5,7 @@ mod mapped;
 pub mod measure;
 mod plot;
 mod single;
-#[path = "../support.rs"]
+#[path = "../support/mod.rs"]
 mod support;
 mod walks;
 
