@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, hint, thread};
 
+use bpf_atlas::Pod;
 use nix::time::{ClockId, clock_gettime};
 
 use super::kernel::{Maps, Programs, Run, Runner, pin_to};
@@ -16,6 +17,22 @@ pub const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub const NO_WAKEUP: u64 = 1;
 /// Submission, when and by which number, and a check.
 pub type Event = [u64; 3];
+
+/// The same by names, as this crate compares them with those of the C.
+#[derive(Clone, Copy, Pod)]
+#[repr(C)]
+pub struct Named {
+    pub ns: u64,
+    pub seq: u64,
+    pub check: u64,
+}
+
+impl Named {
+    #[inline(always)]
+    pub fn words(&self) -> Event {
+        [self.ns, self.seq, self.check]
+    }
+}
 
 /// What a reader does with an event. No allocation, no panic: C could do the same.
 pub struct Sink {

@@ -16,7 +16,7 @@ use libc::{c_int, c_void};
 use super::Error;
 use super::fill::{Drain, Filled, Total};
 use super::kernel::Maps;
-use super::live::{Course, Event, LOOK_EVERY, Live, NO_WAKEUP, Seen, Sink};
+use super::live::{Course, Event, LOOK_EVERY, Live, NO_WAKEUP, Named, Seen, Sink};
 
 /// What a reader on a timer sleeps.
 const TIMER: Duration = Duration::from_millis(1);
@@ -199,21 +199,21 @@ pub fn live() -> Vec<Live> {
     ]
 }
 
-pub fn ours(maps: &Maps, policy: WakeUp) -> Result<RingBuf<Event>, Error> {
+pub fn ours(maps: &Maps, policy: WakeUp) -> Result<RingBuf<Named>, Error> {
     let ring = RingBuf::open(&maps.events)?.with_lost(&maps.events_lost)?;
     let mut ring = ring.with_wake(&maps.events_wake)?;
     ring.set_wake_up(policy)?;
     Ok(ring)
 }
 
-fn waits(mut ring: RingBuf<Event>, course: &Course) -> Result<Seen, Error> {
+fn waits(mut ring: RingBuf<Named>, course: &Course) -> Result<Seen, Error> {
     let mut sink = Sink::default();
     let seen = course.measure(|over| {
         while !over.load(Ordering::Acquire) {
             ring.wait(LOOK_EVERY)?;
-            ring.drain(|event| sink.take(event))?;
+            ring.drain(|event| sink.take(&event.words()))?;
         }
-        ring.drain(|event| sink.take(event))?;
+        ring.drain(|event| sink.take(&event.words()))?;
         Ok(())
     })?;
     seen.with(sink)
@@ -225,9 +225,9 @@ fn on_a_timer(maps: &Maps, course: &Course) -> Result<Seen, Error> {
     let seen = course.measure(|over| {
         while !over.load(Ordering::Acquire) {
             sleep(TIMER);
-            ring.drain(|event| sink.take(event))?;
+            ring.drain(|event| sink.take(&event.words()))?;
         }
-        ring.drain(|event| sink.take(event))?;
+        ring.drain(|event| sink.take(&event.words()))?;
         Ok(())
     })?;
     seen.with(sink)

@@ -76,7 +76,7 @@ pub fn run(cpu: usize, rounds: usize) -> Result<bool, Error> {
             run = Run { count: EVENTS, flags: way.flags, ..Run::default() };
             program.run(&mut run)?;
             let mut sum = 0_u64;
-            let count = ring.drain(|event| sum = sum.wrapping_add(event[2]))?;
+            let count = ring.drain(|event| sum = sum.wrapping_add(event.check))?;
             if (count as u64, sum, run.lost) != (EVENTS, run.sum, 0) {
                 println!("WRONG: {}: {count} of {EVENTS}", way.name);
                 right = false;
