@@ -7,7 +7,7 @@
 //! prints WRONG and the bench fails. `-- --quick` runs few rounds of few events;
 //! `-- fill` or `-- live` one half.
 //!
-//! `cargo bench --manifest-path benches/peers/Cargo.toml` runs the same with aya,
+//! `cargo bench --manifest-path benches/peers/Cargo.toml --bench ring` runs the same with aya,
 //! which the workspace does not depend on.
 
 // The peers in C are called as C would.
