@@ -34,5 +34,7 @@ outcome=0
 for bench in walk ring; do
     cargo bench "${where[@]}" --bench "$bench" -- "${args[@]}" || outcome=1
 done
-cargo bench --bench programs -- "${args[@]}" || outcome=1
+for bench in programs probe_cost; do
+    cargo bench --bench "$bench" -- "${args[@]}" || outcome=1
+done
 exit $outcome

@@ -3,6 +3,8 @@
  * What examples/pid_syscalls.rs does at its shortest, as one writes it in C over libbpf: the
  * same programs of the same object, a batch walk, the CPUs added up, the top 20 printed.
  *
+ * Counts that a CPU has not yet handed on (`seats`) are left out.
+ *
  *	pid_syscalls OBJECT MILLISECONDS
  */
 #include <bpf/bpf.h>
@@ -16,6 +18,11 @@
 #define BATCH 4096
 #define TOP   20
 
+struct tally {
+	__u64 start_ns;
+	__u64 calls;
+};
+
 struct count {
 	__u32 pid;
 	__u64 calls;
@@ -26,7 +33,7 @@ struct task {
 	char comm[16];
 };
 
-static const char *const wanted[] = { "enter_btf", "fork_btf", "rename_btf" };
+static const char *const wanted[] = { "enter_btf", "fork_raw", "rename_raw" };
 
 static int by_calls(const void *a, const void *b)
 {
@@ -47,7 +54,7 @@ int main(int argc, char **argv)
 	struct bpf_program *prog;
 	struct bpf_object *object;
 	struct count *all;
-	__u64 *values;
+	struct tally *values;
 	__u32 *keys, count, cursor, *from = NULL;
 
 	if (argc != 3 || cpus < 1)
@@ -87,7 +94,7 @@ int main(int argc, char **argv)
 		for (__u32 i = 0; i < count && n < 10240; i++, n++) {
 			all[n].pid = keys[i];
 			for (int cpu = 0; cpu < cpus; cpu++)
-				all[n].calls += values[(size_t)i * cpus + cpu];
+				all[n].calls += values[(size_t)i * cpus + cpu].calls;
 		}
 		from = &cursor;
 	} while (!err);
