@@ -13,4 +13,3 @@ int nothing_tp(void *ctx)
 {
 	return 0;
 }
-
