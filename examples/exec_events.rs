@@ -7,14 +7,13 @@ mod common;
 use std::error::Error;
 use std::ffi::OsStr;
 use std::fmt::Write;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use bpf_atlas::probes::{Exec, ExecEvents, Exit, ProcessEvent};
 use clap::Parser;
-use common::{Clock, Common, Kind, Loss, Output, Wake, object, printable, ring_size};
+use common::{Clock, Common, Kind, object, printable, ring_size};
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
 use nix::unistd::User;
@@ -119,43 +118,17 @@ fn show(args: &Args) -> Result<(), Box<dyn Error>> {
     let mut probe = builder.attach()?;
     let started = SystemTime::now();
 
-    let mut output = Output::stream(&args.common);
-    let mut loss = Loss::new("raise --ring-size");
-    if !args.common.json {
-        output.text(&(titles(args) + "\n"))?;
-    }
-    let mut left = args.common.top.unwrap_or(usize::MAX);
-    loop {
-        let wake = clock.wait(Some(probe.as_fd()))?;
-        let began = Instant::now();
-        let mut text = String::new();
-        let seen = probe.drain_events(|event| {
-            if left > 0 && is_wanted(&event, args) {
-                left -= 1;
-                text += &match (event, args.common.json) {
+    common::follow(&args.common, &mut clock, &mut probe, &titles(args), |probe, page| {
+        probe.drain_events(|event| {
+            if page.has_room() && is_wanted(&event, args) {
+                page.line(&match (event, args.common.json) {
                     (ProcessEvent::Exec(exec), true) => json_of(&exec),
                     (ProcessEvent::Exit(exit), true) => json_of_exit(&exit),
                     (event, _) => line(&event, args, started),
-                };
-                text.push('\n');
+                });
             }
-        })?;
-        output.text(&text)?;
-        let last = wake == Wake::Last || left == 0 || output.is_closed();
-        match wake {
-            // A record is under way, and the descriptor says so until it is there.
-            Wake::Ready if seen == 0 => {
-                probe.wait(Duration::from_millis(1))?;
-            }
-            Wake::Ready if !last => {}
-            _ => loss.note(&probe.health()?, began.elapsed(), &mut output)?,
-        }
-        if last {
-            break;
-        }
-    }
-    loss.summary(&mut output)?;
-    Ok(())
+        })
+    })
 }
 
 fn is_wanted(event: &ProcessEvent<'_>, args: &Args) -> bool {

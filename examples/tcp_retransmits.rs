@@ -8,17 +8,16 @@ use std::cmp::Reverse;
 use std::error::Error;
 use std::fs;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use bpf_atlas::probes::{
     Retransmit, RetransmitSummary, Retransmitted, TcpFlow, TcpRetransmits, TcpRetransmitsBuilder,
 };
 use clap::{Parser, ValueEnum};
 use common::{
-    Clock, Column, Common, Frame, Kind, Loss, Output, Table, Wake, age, footer, object, ring_size,
+    Clock, Column, Common, Frame, Kind, Loss, Output, Table, age, footer, object, ring_size,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -129,42 +128,18 @@ fn builder(args: &Args) -> TcpRetransmitsBuilder {
 fn show_each(args: &Args) -> Result<(), Box<dyn Error>> {
     let mut clock = Clock::start(&args.common)?;
     let mut probe = builder(args).attach()?;
-    let mut output = Output::stream(&args.common);
-    let mut loss = Loss::new("raise --ring-size");
-    if !args.common.json {
-        output.text(&(cells("TIME", "PID", "IP", "LADDR:LPORT", "T>", "RADDR:RPORT", "STATE")))?;
-    }
-    let mut left = args.common.top.unwrap_or(usize::MAX);
-    loop {
-        let wake = clock.wait(Some(probe.as_fd()))?;
-        let began = Instant::now();
-        let mut text = String::new();
-        let seen = probe.drain(|event| {
-            if left > 0 {
-                left -= 1;
-                text += &if args.common.json { json_of(&event) } else { line(&event) };
+    let title = cells("TIME", "PID", "IP", "LADDR:LPORT", "T>", "RADDR:RPORT", "STATE");
+    common::follow(&args.common, &mut clock, &mut probe, &title, |probe, page| {
+        probe.drain(|event| {
+            if page.has_room() {
+                page.line(&if args.common.json { json_of(&event) } else { line(&event) });
             }
-        })?;
-        output.text(&text)?;
-        let last = wake == Wake::Last || left == 0 || output.is_closed();
-        match wake {
-            // A record is under way, and the descriptor says so until it is there.
-            Wake::Ready if seen == 0 => {
-                probe.wait(Duration::from_millis(1))?;
-            }
-            Wake::Ready if !last => {}
-            _ => loss.note(&probe.health()?, began.elapsed(), &mut output)?,
-        }
-        if last {
-            break;
-        }
-    }
-    loss.summary(&mut output)?;
-    Ok(())
+        })
+    })
 }
 
 fn cells(time: &str, pid: &str, ip: &str, near: &str, to: &str, far: &str, rest: &str) -> String {
-    format!("{time:<8} {pid:<7} {ip:<2} {near:<20} {to} {far:<20} {rest}\n")
+    format!("{time:<8} {pid:<7} {ip:<2} {near:<20} {to} {far:<20} {rest}")
 }
 
 fn line(event: &Retransmit<'_>) -> String {
@@ -197,7 +172,7 @@ fn json_of(event: &Retransmit<'_>) -> String {
     fields["error"] = json!(event.error().map(|error| error.to_string()));
     fields["pid"] = json!(event.pid());
     fields["uid"] = json!(event.uid);
-    object("retransmit", at, fields) + "\n"
+    object("retransmit", at, fields)
 }
 
 fn ends(flow: &TcpFlow) -> Value {

@@ -6,6 +6,7 @@
 
 mod args;
 mod clock;
+mod events;
 mod json;
 mod loss;
 mod output;
@@ -19,6 +20,7 @@ use bpf_atlas::probes::{Health, ProbeError};
 
 pub use args::{Common, Kind, Mode, ring_size};
 pub use clock::{Clock, Wake};
+pub use events::follow;
 pub use json::object;
 pub use loss::Loss;
 pub use output::{Frame, Output, age, time_of_day};
