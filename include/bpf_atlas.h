@@ -377,7 +377,10 @@ static __always_inline int __atlas_ring_output(void *ring, void *totals, void *d
 
 #define atlas_ring_discard(record) bpf_ringbuf_discard((record), 0)
 
-/* A record of `size` bytes that begins with the ring's type. 0, or -errno, counted as lost. */
+/*
+ * A record of `size` bytes that begins with the ring's type. 0, or -errno, counted as lost.
+ * A reader takes longer records than the type only when it is opened with_tail().
+ */
 #define atlas_ring_output(name, data, size)                                                        \
 	({                                                                                         \
 		__u64 __atlas_flags = __atlas_ring_wanted(&(name), &name##_wake);                  \

@@ -144,7 +144,7 @@ pub enum Error {
     /// was passed over and counted.
     #[error(
         "ring `{map}`: a record of {found} bytes where the event type has {expected}{}",
-        if *.tail { " or more" } else { "" }
+        if *.tail { " or more" } else { "; if bytes behind the event are meant, open the ring `with_tail`" }
     )]
     RecordSize {
         /// The ring.
@@ -368,8 +368,9 @@ pub enum OpenError {
         what: String,
     },
 
-    /// The ring has a reader already; two would tear its records.
-    #[error("ring `{map}` is being read already{}", by(.pid))]
+    /// The ring has a reader already, or a user ring its sender; two would tear its
+    /// records.
+    #[error("ring `{map}` is in use already{}", by(.pid))]
     InUse {
         /// The ring.
         map: MapName,

@@ -35,8 +35,9 @@
 //! # }
 //! ```
 //!
-//! Feature `probes` (default) adds ready probes and needs clang at build time;
-//! the library without it does not. Feature `serde` lets types with [`CharArray`],
+//! Features `probes` (ready probes) and `gather` (`Gatherer`), both default, need clang
+//! at build time; the library without them does not. `tokio` adds `AsyncRingBuf`,
+//! `serde` serialises generated types. Feature `serde` lets types with [`CharArray`],
 //! [`Bool`], [`Be32`] and its like, and [`PerCpu`] derive `Serialize` and `Deserialize`.
 
 // So that the derives, which name the crate by its name, work in here too.

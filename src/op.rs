@@ -42,6 +42,10 @@ pub enum Op {
     Poll,
     /// `BPF_PROG_TEST_RUN`
     Run,
+    /// The choice of a [`WakeUp`](crate::WakeUp)
+    WakeUp,
+    /// The reading of a ring's totals
+    RingTotals,
     /// `fcntl(2)` that duplicates a descriptor
     Duplicate,
 }
@@ -67,6 +71,8 @@ impl fmt::Display for Op {
             Self::Mmap => "mmap",
             Self::Poll => "ppoll",
             Self::Run => "BPF_PROG_TEST_RUN",
+            Self::WakeUp => "choosing a wake-up",
+            Self::RingTotals => "reading the totals",
             Self::Duplicate => "fcntl(F_DUPFD_CLOEXEC)",
         })
     }

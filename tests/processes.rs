@@ -226,7 +226,7 @@ fn in_use_by(result: Result<RingBuf<u64>, OpenError>, reader: u32) {
         matches!(&error, OpenError::InUse { pid: Some(pid), .. } if *pid == reader),
         "{error:?}"
     );
-    says(error, &["`events` is being read already", &format!("process {reader}")]);
+    says(error, &["`events` is in use already", &format!("process {reader}")]);
 }
 
 #[test]

@@ -106,6 +106,12 @@ enum WrongFiles {
 }
 
 #[derive(Clone, Copy, Debug, Events)]
+enum OtherFiles {
+    #[event(9)]
+    Opened(Opened),
+}
+
+#[derive(Clone, Copy, Debug, Events)]
 enum SwappedFiles {
     #[event(7)]
     Opened(Opened),
@@ -125,7 +131,30 @@ fn each_of_several_types_of_event_is_proved_by_its_tag() {
     let error = open::<SwappedFiles>(&programs).unwrap_err();
     let OpenError::Types { mismatches, .. } = &error else { panic!("{error}") };
     assert_eq!(mismatches.len(), 2, "{error}");
-    // One type where there are several cannot be compared.
-    let ring = open::<Opened>(&programs).unwrap();
-    assert!(matches!(ring.proof(), Proof::SizesOnly(_)));
+    // None of the tags is one of C's.
+    let error = open::<OtherFiles>(&programs).unwrap_err();
+    assert!(error.to_string().contains("no tag is the same"), "{error}");
+    // One type where there are several would misread the others, and the other way round.
+    let error = open::<Opened>(&programs).unwrap_err();
+    assert!(matches!(error, OpenError::Types { .. }), "{error}");
+    let said = error.to_string();
+    assert!(said.contains("struct opened (1), struct closed (7)"), "{said}");
+    assert!(said.contains("one type for several"), "{said}");
+    let error = open::<Files>(&load(4096)).unwrap_err();
+    assert!(error.to_string().contains("several types for one"), "{error}");
+}
+
+/// The totals and the words of another ring are refused by name.
+#[test]
+fn the_maps_beside_another_ring_are_refused() {
+    let (programs, others) = (load(4096), Programs::load("two_rings"));
+    let open = || RingBuf::<Numbered>::open(programs.map("events")).unwrap();
+    for wrong in ["others_lost", "others_wake"] {
+        let error = match wrong {
+            "others_lost" => open().with_lost(others.map(wrong)).map(drop).unwrap_err(),
+            _ => open().with_wake(others.map(wrong)).map(drop).unwrap_err(),
+        };
+        let OpenError::InvalidArgument { what } = &error else { panic!("{error}") };
+        assert!(what.contains(wrong) && what.contains("`events`"), "{error}");
+    }
 }

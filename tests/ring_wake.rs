@@ -160,6 +160,24 @@ fn g6_throughput_lets_events_gather_for_its_delay_and_no_longer() {
     assert_eq!(read_all(&mut ring), [7]);
 }
 
+/// A delay past what a clock holds is a long one, and not none.
+#[test]
+fn g6_throughput_with_a_delay_without_end_gathers() {
+    let programs = load(4096);
+    let mut ring = reader(&programs, WakeUp::Throughput);
+    ring.set_max_delay(Duration::MAX);
+    burst(&programs, 0, 2);
+    assert!(ring.wait(LONG).unwrap());
+    assert_eq!(read_all(&mut ring), [0, 1]);
+    burst(&programs, 2, 2);
+    let start = Instant::now();
+    // What is there is told at the end of the wait all the same.
+    assert!(ring.wait(Duration::from_millis(60)).unwrap());
+    assert!(start.elapsed() >= Duration::from_millis(60));
+    assert_eq!(read_all(&mut ring), [2, 3]);
+    assert!(!ring.wait(Duration::from_millis(250)).unwrap());
+}
+
 /// A backlog that passes the mark wakes the reader before its time, once.
 #[test]
 fn g6_throughput_is_woken_by_a_backlog_before_its_time() {

@@ -7,9 +7,10 @@
 use bpf_atlas_btf::{Btf, Error as BtfError, Kind, Member, TypeId};
 
 use super::compare::compare;
-use super::{Proof, Unproved, by_btf};
+use super::table::Row;
+use super::{Mismatch, Proof, Unproved, by_btf};
 use crate::error::OpenError;
-use crate::layout::Layouts;
+use crate::layout::{Layout, Layouts};
 use crate::raw::{MapName, RawMap};
 
 /// Proves the events of ring `ring` by the map `totals` beside it. As
@@ -33,12 +34,12 @@ pub(crate) fn of_ring(
     })
 }
 
-/// What differs; `None` where the BTF does not tell, or tells another number of types.
+/// What differs; `None` where the BTF does not tell.
 fn differences(
     btf: &Btf,
     totals: TypeId,
     layouts: &Layouts,
-) -> Result<Option<Vec<super::Mismatch>>, BtfError> {
+) -> Result<Option<Vec<Mismatch>>, BtfError> {
     let Some(last) = members(btf, totals)?.last() else { return Ok(None) };
     let Kind::Array { element, len: 0 } = btf.resolve(last.of)?.1.kind else { return Ok(None) };
     match (last.name.as_str(), layouts) {
@@ -46,19 +47,66 @@ fn differences(
             Ok(Some(compare("event", layout, btf, element)?.into_iter().collect()))
         }
         ("events_of", Layouts::Tagged(layouts)) => {
-            let mut mismatches = Vec::new();
+            let (mut mismatches, mut common) = (Vec::new(), 0);
             for one in members(btf, element)? {
                 let Some((tag, event)) = tagged(btf, one.of)? else { return Ok(None) };
                 // A kind that Rust does not know is told when it comes.
                 let layout = layouts.iter().find(|(of, _)| *of == tag);
                 if let Some((_, layout)) = layout {
                     mismatches.extend(compare("event", layout, btf, event)?);
+                    common += 1;
                 }
+            }
+            if common == 0 {
+                mismatches.push(otherwise(
+                    several(btf, element)?,
+                    tags(layouts),
+                    "no tag is the same",
+                ));
             }
             Ok(Some(mismatches))
         }
+        ("events_of", Layouts::One(layout)) => {
+            let c = several(btf, element)?;
+            Ok(Some(vec![otherwise(c, layout.name.into(), "one type for several")]))
+        }
+        ("event", Layouts::Tagged(layouts)) => {
+            let c = btf.c_name(element);
+            Ok(Some(vec![otherwise(c, tags(layouts), "several types for one")]))
+        }
         _ => Ok(None),
     }
+}
+
+/// A difference that is not one of fields.
+fn otherwise(c: String, rust: String, differs: &'static str) -> Mismatch {
+    Mismatch {
+        role: "event",
+        c: "C".into(),
+        rust: "Rust".into(),
+        rows: vec![Row {
+            field: String::new(),
+            c: Some(c),
+            rust: Some(rust),
+            differs: Some(differs),
+        }],
+    }
+}
+
+/// `struct exec_event (1), struct exit_event (2)`
+fn several(btf: &Btf, events: TypeId) -> Result<String, BtfError> {
+    let mut names = Vec::new();
+    for one in members(btf, events)? {
+        if let Some((tag, event)) = tagged(btf, one.of)? {
+            names.push(format!("{} ({tag})", btf.c_name(event)));
+        }
+    }
+    Ok(names.join(", "))
+}
+
+fn tags(layouts: &[(u64, &Layout)]) -> String {
+    let names = layouts.iter().map(|(tag, layout)| format!("{} ({tag})", layout.name));
+    names.collect::<Vec<_>>().join(", ")
 }
 
 fn members(btf: &Btf, id: TypeId) -> Result<&[Member], BtfError> {

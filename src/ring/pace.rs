@@ -70,6 +70,8 @@ mod word {
 
 /// How long a wait sleeps before it looks by itself.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// No delay is longer, so that every clock holds it.
+const FOR_EVER: Duration = Duration::from_secs(1 << 30);
 /// Longer than a program lasts.
 const LONGEST: Duration = Duration::from_millis(1);
 /// Pauses between looks at a record that is not committed yet.
@@ -175,7 +177,7 @@ impl<W: Word> Pace<W> {
     }
 
     pub(super) fn set_delay(&mut self, delay: Duration) {
-        self.delay = delay;
+        self.delay = delay.min(FOR_EVER);
     }
 
     /// Whether it matters when a ring ran dry.
@@ -261,8 +263,9 @@ impl<W: Word> Pace<W> {
             Some(again) if now < again => again,
             Some(_) => now + LOOK_EVERY,
             None => {
-                self.armed = Some(clock() + self.delay);
-                now + self.delay
+                let soon = self.delay.min(LOOK_EVERY);
+                self.armed = Some(clock() + soon);
+                now + soon
             }
         }))
     }

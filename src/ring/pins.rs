@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::{OpenError, Result};
-use crate::raw::RawMap;
+use crate::raw::{MapName, RawMap};
 
 pub(super) const LOST: &str = "_lost";
 pub(super) const WAKE: &str = "_wake";
@@ -14,6 +14,17 @@ fn path_beside(path: &Path, suffix: &str) -> PathBuf {
     let mut beside = OsString::from(path);
     beside.push(suffix);
     beside.into()
+}
+
+/// Refuses the map that `ATLAS_RING` has declared beside another ring.
+pub(super) fn check_name(ring: MapName, map: MapName, suffix: &str) -> Result<(), OpenError> {
+    // The kernel keeps 15 bytes of a name.
+    let own = MapName::from_text(&format!("{ring}{suffix}"));
+    if map == own || !map.as_str().ends_with(suffix) {
+        return Ok(());
+    }
+    let what = format!("map `{map}` belongs to another ring than `{ring}`, which has `{own}`");
+    Err(OpenError::InvalidArgument { what })
 }
 
 /// The map that is pinned beside the ring at `path`, if one is.

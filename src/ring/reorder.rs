@@ -9,8 +9,9 @@ use std::time::Duration;
 /// Records of one ring come in the order in which they were reserved; those of
 /// several rings, or of several CPUs with timestamps taken before the reservation,
 /// do not. Each event is held back for `window` of the clock that its timestamps
-/// are of, so that older ones can still come before it. At most `capacity` events
-/// are held: one more pushes the oldest out early.
+/// are of, so that older ones can still come before it. [`ready`](Self::ready) leaves no
+/// more than `capacity` events, and gives the oldest out early where there are more: call
+/// it after each batch of pushes.
 ///
 /// An event that comes too late, older than one that was given out already, is
 /// given out at once and counted ([`late`](Self::late)): nothing is lost, and no
@@ -79,7 +80,8 @@ impl<T> Ord for Held<T> {
 }
 
 impl<T> Reorder<T> {
-    /// Holds events back for `window`, and never more than `capacity` of them.
+    /// Holds events back for `window`, and no more than `capacity` of them, one at
+    /// least, from one [`ready`](Self::ready) to the next push.
     ///
     /// The window should be no shorter than the time from an event's timestamp to
     /// its push: the longest wait of the readers and their

@@ -175,6 +175,7 @@ impl<E: Event> RingBuf<E> {
     /// not an `E`; and as [`PerCpuArray::open`].
     pub fn with_lost(mut self, totals: impl MapSource) -> Result<Self, OpenError> {
         let totals = PerCpuArray::open(totals)?;
+        pins::check_name(self.name(), totals.name(), pins::LOST)?;
         self.proof = proof::of_ring(self.raw.name(), totals.raw(), &E::LAYOUTS)?;
         self.totals = Some(totals);
         Ok(self)

@@ -36,6 +36,9 @@ const TURN: usize = 1024;
 /// # }
 /// ```
 ///
+/// Handlers go with the rings to whatever thread reads them, so they are `Send`: what
+/// two of them share is in a `Mutex` or an atomic, and is declared before the `Rings`.
+///
 /// A panic of a handler passes through: the record it was given is consumed, and
 /// a further `poll` goes on.
 pub struct Rings<'h> {

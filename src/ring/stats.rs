@@ -60,7 +60,7 @@ pub struct RingStats {
     pub waiting: usize,
     /// The size of the ring in bytes.
     pub capacity: usize,
-    /// The most bytes that this reader ever found waiting. A ring that lost
+    /// The most bytes that this reader ever found waiting, now included. A ring that lost
     /// records was full in between, whatever was found.
     pub high_water: usize,
 }
@@ -103,7 +103,7 @@ impl<E: Event> RingBuf<E> {
             Some(totals) => totals.sum_of(0),
             None => Err(Error::Unsupported {
                 map: self.raw.name(),
-                op: Op::Lookup,
+                op: Op::RingTotals,
                 needs: "the ring's totals: declare it by ATLAS_RING and open it with `with_lost`",
             }),
         }
@@ -124,7 +124,7 @@ impl<E: Event> RingBuf<E> {
             skipped: self.skipped,
             waiting: self.waiting(),
             capacity: self.capacity(),
-            high_water: self.reader.high_water(),
+            high_water: self.reader.high_water().max(self.waiting()),
         })
     }
 

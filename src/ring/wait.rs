@@ -10,7 +10,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
 
 use super::pace::{Found, Look, WakeUp};
-use super::{Event, RingBuf};
+use super::{Event, RingBuf, pins};
 use crate::error::{Error, Op, OpenError, Result};
 use crate::source::MapSource;
 use crate::sys::commands::Errno;
@@ -20,7 +20,9 @@ use crate::sys::ring::Peek;
 ///
 /// A wake-up is kept until a wait that finds nothing to read has ended by it: a
 /// reader that goes on as long as waits succeed sees everything that was there,
-/// then stops. Clones wake the same reader. Made by [`RingBuf::waker`] and
+/// then stops. Clones wake the same reader. One of a ring that goes into a
+/// [`Rings`](super::Rings) or an `AsyncRingBuf` wakes no one there: take that of the
+/// `Rings`, or drop the future. Made by [`RingBuf::waker`] and
 /// [`Rings::waker`](super::Rings::waker).
 ///
 /// ```no_run
@@ -177,6 +179,9 @@ impl<E: Event> RingBuf<E> {
     /// `ATLAS_RING` declares.
     pub fn with_wake(mut self, wake: impl MapSource) -> Result<Self, OpenError> {
         self.pace.open(wake)?;
+        if let Some(map) = self.pace.map() {
+            pins::check_name(self.name(), map.name(), pins::WAKE)?;
+        }
         Ok(self)
     }
 
@@ -197,7 +202,7 @@ impl<E: Event> RingBuf<E> {
         if policy != WakeUp::Latency && !self.pace.has_words() {
             return Err(Error::Unsupported {
                 map: self.name(),
-                op: Op::Poll,
+                op: Op::WakeUp,
                 needs: "the ring's wake-up words: declare it by ATLAS_RING and open it with \
                         `with_wake`",
             });

@@ -64,6 +64,10 @@ impl Lines<'_> {
                     let (before, after) = self.parts(*returns, depth + 1, None);
                     (format!("{before}{after} (*"), ")(…)".into())
                 }
+                Ok(Kind::Array { .. }) => {
+                    let (before, after) = self.parts(*to, depth + 1, None);
+                    (format!("{before} (*"), format!("){after}"))
+                }
                 _ => {
                     let (before, after) = self.parts(*to, depth + 1, None);
                     let space = if before.ends_with('*') { "" } else { " " };

@@ -49,7 +49,10 @@ pub(crate) fn of(kind: u32) -> (String, Face) {
         28 => ("INODE_STORAGE", Face::Raw(OF_OBJECTS)),
         29 => ("TASK_STORAGE", Face::Raw(OF_OBJECTS)),
         30 => ("BLOOM_FILTER", Face::Raw("it has no keys: it tells what it has never seen")),
-        31 => ("USER_RINGBUF", Face::Raw("user space writes it and programs read it")),
+        31 => (
+            "USER_RINGBUF",
+            Face::Raw("user space writes it; open it as a `UserRingBuf` of what programs take"),
+        ),
         32 => ("CGRP_STORAGE", Face::Raw(OF_OBJECTS)),
         33 => ("ARENA", Face::Raw("it is memory that programs lay out themselves")),
         34 => ("INSN_ARRAY", Face::Raw("its values are instructions of programs")),

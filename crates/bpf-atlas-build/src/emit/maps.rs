@@ -95,7 +95,9 @@ impl Emit<'_> {
         let mut text = format!("C `{}`, a `{}`", def.name, map.kind);
         match (&map.handle, def.max_entries) {
             (_, 0) => {}
-            (Handle::Ring(..), bytes) => text.push_str(&format!(" of {bytes} bytes")),
+            (_, bytes) if map.kind.ends_with("RINGBUF") => {
+                text.push_str(&format!(" of {bytes} bytes"))
+            }
             (_, 1) => text.push_str(" of one entry"),
             (_, entries) => text.push_str(&format!(" of {entries} entries")),
         }
