@@ -245,7 +245,7 @@ fn damaged_objects_are_refused_by_name_and_never_crash() {
     if let Some(dir) = env::var_os(CHILD) {
         return child(Path::new(&dir));
     }
-    let dir = env::temp_dir().join(format!("atlas_damaged_{}", std::process::id()));
+    let dir = env::temp_dir().join(format!("atlas_damaged_{:010}", std::process::id()));
     fs::create_dir_all(&dir).unwrap();
     // The same objects each time: a fault of libbpf that nobody has met yet is to be
     // found by who looks for it.
