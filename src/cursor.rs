@@ -24,6 +24,7 @@ use std::mem::MaybeUninit;
 
 use crate::error::{Error, Op};
 use crate::raw::{RawMap, Shape};
+use crate::sys::block::Block;
 use crate::sys::commands::{BatchOp, Commands, Errno};
 
 /// Entries of a batch where the user has not chosen. Measured: past it the
@@ -43,7 +44,8 @@ const MAX_RETRIES: u32 = 200;
 #[derive(Default)]
 pub(crate) struct Buffers {
     keys: Vec<u8>,
-    values: Vec<u8>,
+    /// Of per-CPU kinds, parts of it may be with the user.
+    values: Block,
     from: Vec<u8>,
     next: Vec<u8>,
 }
@@ -98,7 +100,10 @@ impl Cursor<RawMap> {
 
     pub(crate) fn give_back(&mut self) {
         self.state = State::Done;
-        let buffers = std::mem::take(&mut self.buffers);
+        let mut buffers = std::mem::take(&mut self.buffers);
+        if !buffers.values.reclaim() {
+            buffers.values = Block::default();
+        }
         if !buffers.keys.is_empty() && buffers.keys.len() + buffers.values.len() <= KEPT_BYTES {
             self.map.give_spare(buffers);
         }
@@ -188,12 +193,12 @@ impl<M: Commands> Cursor<M> {
         self.delivered
     }
 
-    /// The entries of the chunk that was delivered last.
+    /// The entries of the chunk that was delivered last, of which none was taken.
     pub(crate) fn last(&self, count: usize) -> Chunk<'_> {
         let shape = self.map.shape();
         Chunk {
             keys: &self.buffers.keys[..count * shape.key_size as usize],
-            values: &self.buffers.values[..count * shape.value_span()],
+            values: self.buffers.values.bytes(0, count * shape.value_span()),
             count,
         }
     }
@@ -202,7 +207,14 @@ impl<M: Commands> Cursor<M> {
     #[inline]
     pub(crate) fn entry(&self, at: usize, key: usize, value: usize) -> (&[u8], &[u8]) {
         let Buffers { keys, values, .. } = &self.buffers;
-        (&keys[at * key..][..key], &values[at * value..][..value])
+        (&keys[at * key..][..key], values.bytes(at * value, value))
+    }
+
+    /// So many bytes of that entry's key, and where its value may be taken from.
+    #[inline]
+    pub(crate) fn entry_mut(&mut self, at: usize, key: usize) -> (&[u8], &mut Block) {
+        let Buffers { keys, values, .. } = &mut self.buffers;
+        (&keys[at * key..][..key], values)
     }
 
     /// The next entries: `None` at the end, and after an error.
@@ -262,7 +274,7 @@ impl<M: Commands> Cursor<M> {
         let asked = count as usize;
         let Buffers { keys, values, from, next } = &mut self.buffers;
         let from = (self.state == State::Batch).then_some(&from[..]);
-        let result = self.map.batch(self.op, from, next, keys, values, &mut count);
+        let result = self.map.batch(self.op, from, next, keys, values.bytes_mut(), &mut count);
         let mut count = count as usize;
         match result {
             Ok(()) => {
@@ -313,17 +325,18 @@ impl<M: Commands> Cursor<M> {
         let too_much = |bytes: usize| Error::OutOfMemory { map: shape.name, bytes };
         let sizes = self.asked.checked_mul(key).zip(self.asked.checked_mul(shape.value_span()));
         let Some((keys, values)) = sizes else { return Err(too_much(usize::MAX)) };
-        let Buffers { keys: k, values: v, from, next } = &mut self.buffers;
-        for (buffer, len) in [(k, keys), (v, values)] {
-            if buffer.len() < len {
-                // Fresh zeroed pages rather than a copy of what is there.
-                let mut fresh = Vec::new();
-                fresh.try_reserve_exact(len).map_err(|_| too_much(len))?;
-                fresh.resize(len, 0);
-                *buffer = fresh;
-            }
+        let buffers = &mut self.buffers;
+        if buffers.keys.len() < keys {
+            buffers.keys.clear();
+            buffers.keys.try_reserve_exact(keys).map_err(|_| too_much(keys))?;
+            buffers.keys.resize(keys, 0);
         }
-        for cursor in [from, next] {
+        // Memory of which the user holds a part is the user's.
+        if !buffers.values.reclaim() || buffers.values.len() < values {
+            buffers.values = Block::default();
+            buffers.values = Block::zeroed(values).ok_or_else(|| too_much(values))?;
+        }
+        for cursor in [&mut buffers.from, &mut buffers.next] {
             cursor.resize(shape.cursor_size(), 0);
         }
         Ok(())

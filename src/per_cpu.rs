@@ -1,19 +1,30 @@
 //! [`PerCpu<V>`]: one value for each CPU that the kernel may ever have.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::iter::FusedIterator;
 use std::mem::{MaybeUninit, size_of};
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 
 use crate::accumulate::Accumulate;
 use crate::error::Error;
 use crate::raw::{MapName, Shape};
-use crate::sys::pod::{self, Pod, RawBytes};
+use crate::sys::block::{Block, Piece};
+use crate::sys::inline::{Inline, WORDS};
+use crate::sys::pod::{self, Pod, RawBytes, stride};
 
 /// The values of one key on every *possible* CPU, by CPU number.
 ///
 /// Possible, not online: a CPU that went offline keeps its count, and leaving
-/// it out would lose it. Dereferences to a slice. It owns its values, so each is an
-/// allocation of its own: a walk that shall make none uses `sums` or `for_each`.
+/// it out would lose it. Dereferences to a slice, and owns it.
+///
+/// # Memory
+/// Up to 32 bytes of values (four CPUs, eight bytes each) lie in it. Larger ones
+/// that come from a walk lie in the buffer that the kernel wrote them to, without a copy.
+/// So a walk makes at most one allocation a batch of up to 4,096 entries, and none while
+/// what it yields is dropped as it goes; and **one value that is kept keeps the whole
+/// batch**, up to 2 MiB. To keep a few values of a walk over a large map for long, keep
+/// a [`clone`](Clone::clone), which has memory of its own, or the sum.
 ///
 /// ```
 /// use bpf_atlas::PerCpu;
@@ -21,9 +32,15 @@ use crate::sys::pod::{self, Pod, RawBytes};
 /// assert_eq!(value.sum(), 7);
 /// assert_eq!(value[1], 4);
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PerCpu<V> {
-    values: Box<[V]>,
+    values: Values<V>,
+}
+
+enum Values<V> {
+    Inline(Inline<V>),
+    Boxed(Box<[V]>),
+    /// Of a batch.
+    Piece(Piece<V>),
 }
 
 impl<V: Pod> PerCpu<V> {
@@ -31,7 +48,11 @@ impl<V: Pod> PerCpu<V> {
     /// libbpf asks once a process.
     pub fn splat(value: V) -> Self {
         let cpus = crate::sys::bpf::possible_cpus().unwrap_or(1);
-        Self { values: vec![value; cpus].into() }
+        let values = match Inline::splat(value, cpus) {
+            Some(inline) => Values::Inline(inline),
+            None => Values::Boxed(vec![value; cpus].into()),
+        };
+        Self { values }
     }
 
     /// `value` for `cpu` and zero for all others.
@@ -45,45 +66,62 @@ impl<V: Pod> PerCpu<V> {
     }
 
     /// The sum over all CPUs, as [`Accumulate`] defines it.
+    #[inline]
     pub fn sum(&self) -> V
     where
         V: Accumulate,
     {
-        let mut sum = pod::zeroed::<V>();
-        let fours = self.values.chunks_exact(4);
-        let rest = fours.remainder();
-        for four in fours {
-            four.iter().for_each(|value| sum.accumulate(*value));
+        match &self.values {
+            Values::Inline(inline) => {
+                let mut sum = pod::zeroed::<V>();
+                inline.each(|value| sum.accumulate(value));
+                sum
+            }
+            Values::Boxed(boxed) => sum_of_many(boxed),
+            Values::Piece(piece) => sum_of_many(piece.as_slice()),
         }
-        for value in rest {
-            sum.accumulate(*value);
-        }
-        sum
     }
 
     /// From the kernel's bytes of one key.
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
-        Self { values: slots(bytes).collect() }
-    }
-
-    /// Overwrites the values with the kernel's bytes, in the memory at hand.
     #[inline]
-    pub(crate) fn refill(&mut self, bytes: &[u8]) {
-        // In fours, as in `each_slot`.
-        let put = |(value, slot): (&mut V, &[u8])| *value = pod::read(&slot[..size_of::<V>()]);
-        let mut values = self.values.chunks_exact_mut(4);
-        let slots = bytes.chunks_exact(4 * stride::<V>());
-        let rest = slots.remainder();
-        for (values, slots) in values.by_ref().zip(slots) {
-            values.iter_mut().zip(slots.chunks_exact(stride::<V>())).for_each(put);
-        }
-        let values = values.into_remainder().iter_mut();
-        values.zip(rest.chunks_exact(stride::<V>())).for_each(put);
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
+        let values = match Inline::from_slots(bytes) {
+            Some(inline) => Values::Inline(inline),
+            None => Values::Boxed(slots(bytes).collect()),
+        };
+        Self { values }
     }
 
-    /// An all-zero value with a slot for each CPU of the map.
-    pub(crate) fn scratch(shape: &Shape) -> Self {
-        Self { values: vec![pod::zeroed(); shape.cpus].into() }
+    /// Whether the values of a map need no memory of their own.
+    #[inline]
+    pub(crate) fn is_inline(shape: &Shape) -> bool {
+        shape.cpus <= Inline::<V>::ROOM
+    }
+
+    /// From the kernel's bytes of one key of such a map.
+    #[inline]
+    pub(crate) fn from_words(words: [u64; WORDS], shape: &Shape) -> Self {
+        Self { values: Values::Inline(Inline::from_words(words, shape.cpus)) }
+    }
+
+    /// From the kernel's bytes in the buffer of a batch, which is the result's from here on
+    /// where that saves a copy.
+    #[inline]
+    pub(crate) fn take(buffer: &mut Block, at: usize, cpus: usize) -> Self {
+        if cpus <= Inline::<V>::ROOM {
+            return Self { values: Values::Inline(Inline::from_window(buffer.window(at), cpus)) };
+        }
+        Self::take_many(buffer, at, cpus)
+    }
+
+    #[inline]
+    fn take_many(buffer: &mut Block, at: usize, cpus: usize) -> Self {
+        let values = if Piece::<V>::IS_POSSIBLE {
+            Values::Piece(buffer.split(at, cpus))
+        } else {
+            Values::Boxed(slots(buffer.bytes(at, stride::<V>() * cpus)).collect())
+        };
+        Self { values }
     }
 
     /// The kernel's form of the values, behind what `bytes` holds.
@@ -102,7 +140,7 @@ impl<V: Pod> PerCpu<V> {
     /// The kernel's form of the values, into memory of `value_span` bytes.
     pub(crate) fn write(&self, bytes: &mut RawBytes) {
         let slots = bytes.chunks_exact_mut(stride::<V>());
-        for (slot, value) in slots.zip(&self.values) {
+        for (slot, value) in slots.zip(self) {
             slot[..size_of::<V>()].copy_from_slice(pod::bytes_of(value));
         }
     }
@@ -112,21 +150,30 @@ impl<V: Pod> PerCpu<V> {
     }
 
     fn check_len(&self, cpus: usize, map: MapName) -> Result<(), Error> {
-        if self.values.len() == cpus {
+        if self.len() == cpus {
             return Ok(());
         }
         let what = format!(
             "a per-CPU value needs {cpus} values, one for each possible CPU; this one has {}",
-            self.values.len()
+            self.len()
         );
         Err(Error::InvalidArgument { map, what })
     }
 }
 
-/// The bytes from the value of one CPU to that of the next. A constant: cutting memory by a
-/// number that is known only later takes a division, and adds up one value at a time.
-pub(crate) const fn stride<V>() -> usize {
-    size_of::<V>().next_multiple_of(8)
+/// In fours: what the compiler makes of a plain loop is slow to begin.
+#[inline(never)]
+fn sum_of_many<V: Accumulate>(values: &[V]) -> V {
+    let mut sum = pod::zeroed::<V>();
+    let fours = values.chunks_exact(4);
+    let rest = fours.remainder();
+    for four in fours {
+        four.iter().for_each(|value| sum.accumulate(*value));
+    }
+    for value in rest {
+        sum.accumulate(*value);
+    }
+    sum
 }
 
 /// The values of the CPUs in the kernel's bytes of one key, added up.
@@ -164,35 +211,100 @@ pub(crate) fn slots<V: Pod>(bytes: &[u8]) -> impl ExactSizeIterator<Item = V> {
 impl<V> Deref for PerCpu<V> {
     type Target = [V];
 
+    #[inline]
     fn deref(&self) -> &[V] {
-        &self.values
+        match &self.values {
+            Values::Inline(inline) => inline.as_slice(),
+            Values::Boxed(boxed) => boxed,
+            Values::Piece(piece) => piece.as_slice(),
+        }
     }
 }
 
 impl<V> DerefMut for PerCpu<V> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut [V] {
-        &mut self.values
+        match &mut self.values {
+            Values::Inline(inline) => inline.as_mut_slice(),
+            Values::Boxed(boxed) => boxed,
+            Values::Piece(piece) => piece.as_mut_slice(),
+        }
+    }
+}
+
+/// The clone has memory of its own, and nothing of a batch.
+impl<V: Clone> Clone for PerCpu<V> {
+    fn clone(&self) -> Self {
+        let values = match &self.values {
+            Values::Inline(inline) => Values::Inline(*inline),
+            _ => Values::Boxed(self.to_vec().into()),
+        };
+        Self { values }
+    }
+}
+
+impl<V: PartialEq> PartialEq for PerCpu<V> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl<V: Eq> Eq for PerCpu<V> {}
+
+impl<V: Hash> Hash for PerCpu<V> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
     }
 }
 
 impl<V> From<Vec<V>> for PerCpu<V> {
     fn from(values: Vec<V>) -> Self {
-        Self { values: values.into() }
+        Self { values: Values::Boxed(values.into()) }
     }
 }
 
 impl<V> FromIterator<V> for PerCpu<V> {
     fn from_iter<I: IntoIterator<Item = V>>(values: I) -> Self {
-        Self { values: values.into_iter().collect() }
+        values.into_iter().collect::<Vec<V>>().into()
     }
 }
 
-impl<V> IntoIterator for PerCpu<V> {
-    type Item = V;
-    type IntoIter = std::vec::IntoIter<V>;
+/// The values of a [`PerCpu`], one after the other.
+#[derive(Debug)]
+pub struct IntoIter<V> {
+    values: PerCpu<V>,
+    left: Range<usize>,
+}
 
-    fn into_iter(self) -> Self::IntoIter {
-        self.values.into_vec().into_iter()
+impl<V: Copy> Iterator for IntoIter<V> {
+    type Item = V;
+
+    #[inline]
+    fn next(&mut self) -> Option<V> {
+        self.left.next().map(|cpu| self.values[cpu])
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.left.size_hint()
+    }
+}
+
+impl<V: Copy> DoubleEndedIterator for IntoIter<V> {
+    fn next_back(&mut self) -> Option<V> {
+        self.left.next_back().map(|cpu| self.values[cpu])
+    }
+}
+
+impl<V: Copy> ExactSizeIterator for IntoIter<V> {}
+impl<V: Copy> FusedIterator for IntoIter<V> {}
+
+impl<V: Copy> IntoIterator for PerCpu<V> {
+    type Item = V;
+    type IntoIter = IntoIter<V>;
+
+    fn into_iter(self) -> IntoIter<V> {
+        let left = 0..self.len();
+        IntoIter { values: self, left }
     }
 }
 
@@ -201,12 +313,12 @@ impl<'a, V> IntoIterator for &'a PerCpu<V> {
     type IntoIter = std::slice::Iter<'a, V>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.values.iter()
+        self.iter()
     }
 }
 
 impl<V: fmt::Debug> fmt::Debug for PerCpu<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.values.iter()).finish()
+        f.debug_list().entries(self.iter()).finish()
     }
 }

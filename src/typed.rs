@@ -6,18 +6,18 @@
 use std::marker::PhantomData;
 use std::mem::{MaybeUninit, size_of};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::accumulate::{Accumulate, fold};
 use crate::cursor::Cursor;
 use crate::error::{Error, Op, OpenError, Result};
-use crate::per_cpu::{PerCpu, slots, stride, sum_of_slots};
+use crate::per_cpu::{PerCpu, slots, sum_of_slots};
 use crate::proof::{self, Proof};
 use crate::raw::{MapKind, RawMap, Shape, Spec};
 use crate::source::MapSource;
 use crate::sys::commands::{BatchOp, Commands, Errno};
-use crate::sys::pod::{self, Pod, RawBytes, bytes_of};
+use crate::sys::pod::{self, Pod, RawBytes, bytes_of, stride};
 use crate::walk;
 
 /// How a write treats a key that is, or is not, there.
@@ -45,20 +45,13 @@ pub(crate) const TRIES: u32 = 64;
 /// A map whose kind and sizes were compared with `K` and `V`.
 pub(crate) struct Typed<K, V> {
     pub(crate) raw: RawMap,
-    shared: Arc<Shared<V>>,
+    proof: Arc<Proof>,
     types: PhantomData<fn() -> (K, V)>,
-}
-
-/// What the clones of a handle have in common.
-struct Shared<V> {
-    proof: Proof,
-    /// The memory that [`for_each_cpus`](Typed::for_each_cpus) lends, kept for the next one.
-    scratch: Mutex<Option<PerCpu<V>>>,
 }
 
 impl<K, V> Clone for Typed<K, V> {
     fn clone(&self) -> Self {
-        Self { raw: self.raw.clone(), shared: self.shared.clone(), types: PhantomData }
+        Self { raw: self.raw.clone(), proof: self.proof.clone(), types: PhantomData }
     }
 }
 
@@ -110,8 +103,7 @@ impl<K: Pod, V: Pod> Typed<K, V> {
                 kernel: raw.value_size(),
             });
         }
-        let shared = Arc::new(Shared { proof, scratch: Mutex::new(None) });
-        Ok(Self { raw, shared, types: PhantomData })
+        Ok(Self { raw, proof: Arc::new(proof), types: PhantomData })
     }
 
     pub(crate) fn open(
@@ -157,7 +149,7 @@ impl<K: Pod, V: Pod> Typed<K, V> {
     }
 
     pub(crate) fn proof(&self) -> &Proof {
-        &self.shared.proof
+        &self.proof
     }
 
     pub(crate) fn shape(&self) -> &Shape {
@@ -221,14 +213,37 @@ impl<K: Pod, V: Pod> Typed<K, V> {
         self.absent(op, patient(command))
     }
 
+    #[inline]
     pub(crate) fn lookup_cpus(&self, key: &K) -> Result<Option<PerCpu<V>>> {
+        // Values on few CPUs need no memory.
+        if PerCpu::<V>::is_inline(self.shape()) {
+            match self.raw.sys().lookup_words(bytes_of(key)) {
+                Ok(words) => return Ok(Some(PerCpu::from_words(words, self.shape()))),
+                Err(Errno::NOENT) => return Ok(None),
+                // To be tried again or explained.
+                Err(_) => {}
+            }
+        }
+        self.lookup_many(key)
+    }
+
+    #[inline(never)]
+    fn lookup_many(&self, key: &K) -> Result<Option<PerCpu<V>>> {
         self.lookup_bytes(Op::Lookup, key, PerCpu::from_bytes)
     }
 
+    #[inline]
     pub(crate) fn lookup_sum(&self, key: &K) -> Result<Option<V>>
     where
         V: Accumulate,
     {
+        if PerCpu::<V>::is_inline(self.shape()) {
+            match self.raw.sys().lookup_words(bytes_of(key)) {
+                Ok(words) => return Ok(Some(PerCpu::from_words(words, self.shape()).sum())),
+                Err(Errno::NOENT) => return Ok(None),
+                Err(_) => {}
+            }
+        }
         self.lookup_bytes(Op::Lookup, key, sum_of_slots)
     }
 
@@ -297,17 +312,8 @@ impl<K: Pod, V: Pod> Typed<K, V> {
         walk::for_each(&self.raw, size_of::<V>(), |key, value| f(key, pod::read(value)))
     }
 
-    pub(crate) fn for_each_cpus(&self, mut f: impl FnMut(K, &PerCpu<V>)) -> Result<usize> {
-        let spare = self.shared.scratch.try_lock().ok().and_then(|mut spare| spare.take());
-        let mut scratch = spare.unwrap_or_else(|| PerCpu::scratch(self.shape()));
-        let result = walk::for_each(&self.raw, self.cpus_span(), |key, value| {
-            scratch.refill(value);
-            f(key, &scratch);
-        });
-        if let Ok(mut spare) = self.shared.scratch.try_lock() {
-            *spare = Some(scratch);
-        }
-        result
+    pub(crate) fn for_each_cpus(&self, f: impl FnMut(K, &PerCpu<V>)) -> Result<usize> {
+        walk::for_each_cpus(&self.raw, f)
     }
 
     pub(crate) fn for_each_sum(&self, mut f: impl FnMut(K, V)) -> Result<usize>

@@ -8,10 +8,13 @@ use std::mem::size_of;
 use crate::accumulate::Accumulate;
 use crate::cursor::Cursor;
 use crate::error::{Error, Op, Result};
-use crate::per_cpu::{PerCpu, stride, sum_of_slots};
+use crate::per_cpu::{PerCpu, sum_of_slots};
+
+pub use crate::per_cpu::IntoIter as PerCpuIntoIter;
 use crate::raw::RawMap;
+use crate::sys::block::Block;
 use crate::sys::commands::{BatchOp, Errno};
-use crate::sys::pod::{self, Pod, raw};
+use crate::sys::pod::{self, Pod, raw, stride};
 
 /// What a walk makes of the bytes of an entry. Sealed.
 pub trait Decode {
@@ -28,7 +31,28 @@ pub trait Decode {
     fn span(cpus: usize) -> usize;
 
     #[doc(hidden)]
-    fn decode(key: &[u8], value: &[u8]) -> Self::Item;
+    fn decode(key: &[u8], value: Stored<'_>) -> Self::Item;
+}
+
+/// The value of an entry, in the buffer of its walk.
+#[doc(hidden)]
+pub struct Stored<'a> {
+    buffer: &'a mut Block,
+    at: usize,
+    span: usize,
+    cpus: usize,
+}
+
+impl<'a> Stored<'a> {
+    #[inline]
+    fn bytes(self) -> &'a [u8] {
+        self.buffer.bytes(self.at, self.span)
+    }
+
+    #[inline]
+    fn take<V: Pod>(self) -> PerCpu<V> {
+        PerCpu::take(self.buffer, self.at, self.cpus)
+    }
 }
 
 /// Decodes to `(K, V)`.
@@ -53,8 +77,8 @@ impl<K: Pod, V: Pod> Decode for Entry<K, V> {
     }
 
     #[inline]
-    fn decode(key: &[u8], value: &[u8]) -> (K, V) {
-        (pod::read(key), pod::read(value))
+    fn decode(key: &[u8], value: Stored<'_>) -> (K, V) {
+        (pod::read(key), pod::read(value.bytes()))
     }
 }
 
@@ -68,8 +92,9 @@ impl<K: Pod, V: Pod> Decode for CpuEntry<K, V> {
         stride::<V>() * cpus
     }
 
-    fn decode(key: &[u8], value: &[u8]) -> Self::Item {
-        (pod::read(key), PerCpu::from_bytes(value))
+    #[inline]
+    fn decode(key: &[u8], value: Stored<'_>) -> Self::Item {
+        (pod::read(key), value.take())
     }
 }
 
@@ -84,8 +109,8 @@ impl<K: Pod, V: Accumulate> Decode for SumEntry<K, V> {
     }
 
     #[inline]
-    fn decode(key: &[u8], value: &[u8]) -> (K, V) {
-        (pod::read(key), sum_of_slots(value))
+    fn decode(key: &[u8], value: Stored<'_>) -> (K, V) {
+        (pod::read(key), sum_of_slots(value.bytes()))
     }
 }
 
@@ -100,7 +125,7 @@ impl<K: Pod> Decode for Key<K> {
     }
 
     #[inline]
-    fn decode(key: &[u8], _: &[u8]) -> K {
+    fn decode(key: &[u8], _: Stored<'_>) -> K {
         pod::read(key)
     }
 }
@@ -116,8 +141,8 @@ impl<K: Pod, V: Pod> Decode for Value<Entry<K, V>> {
     }
 
     #[inline]
-    fn decode(_: &[u8], value: &[u8]) -> V {
-        pod::read(value)
+    fn decode(_: &[u8], value: Stored<'_>) -> V {
+        pod::read(value.bytes())
     }
 }
 
@@ -131,8 +156,9 @@ impl<K: Pod, V: Pod> Decode for Value<CpuEntry<K, V>> {
         stride::<V>() * cpus
     }
 
-    fn decode(_: &[u8], value: &[u8]) -> PerCpu<V> {
-        PerCpu::from_bytes(value)
+    #[inline]
+    fn decode(_: &[u8], value: Stored<'_>) -> PerCpu<V> {
+        value.take()
     }
 }
 
@@ -188,16 +214,19 @@ impl<D: Decode> Walk<D> {
 impl<D: Decode> Iterator for Walk<D> {
     type Item = Result<D::Item>;
 
-    #[inline]
+    // A value that is handed on through memory takes longer than all the rest.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         if self.at == self.count {
             if let Err(error) = self.fill()? {
                 return Some(Err(error));
             }
         }
-        let (key, value) = self.cursor.entry(self.at, D::KEY, D::span(self.cpus));
+        let (at, cpus, span) = (self.at, self.cpus, D::span(self.cpus));
+        let (key, buffer) = self.cursor.entry_mut(at, D::KEY);
         self.at += 1;
-        Some(Ok(D::decode(key, value)))
+        Some(Ok(D::decode(key, Stored { buffer, at: at * span, span, cpus })))
     }
 }
 
@@ -245,15 +274,12 @@ impl<D: Decode> Drain<D> {
     fn restore(&mut self) -> Result<usize> {
         let walk = &mut self.walk;
         let map = walk.cursor.map();
-        let chunk = walk.cursor.last(walk.count);
         let (key, value) = (map.shape().key_size as usize, map.shape().value_span());
         let (mut done, mut failed) = (0, None);
         for at in walk.at..walk.count {
-            let result = map.sys().update(
-                raw(&chunk.keys[at * key..(at + 1) * key]),
-                raw(&chunk.values[at * value..(at + 1) * value]),
-                u64::from(libbpf_sys::BPF_NOEXIST),
-            );
+            let (key, value) = walk.cursor.entry(at, key, value);
+            let flags = u64::from(libbpf_sys::BPF_NOEXIST);
+            let result = map.sys().update(raw(key), raw(value), flags);
             match result {
                 Ok(()) => done += 1,
                 Err(errno) => failed = failed.or(Some(errno)),
@@ -311,6 +337,20 @@ pub(crate) fn for_each<K: Pod>(
             f(key, value);
         }
     })
+}
+
+/// Calls `f` for every key and its value on all CPUs; how many there were.
+#[inline]
+pub(crate) fn for_each_cpus<K: Pod, V: Pod>(
+    map: &RawMap,
+    mut f: impl FnMut(K, &PerCpu<V>),
+) -> Result<usize> {
+    let mut walk = PerCpuIter::new(map);
+    for entry in walk.by_ref() {
+        let (key, value) = entry?;
+        f(key, &value);
+    }
+    Ok(walk.cursor.delivered())
 }
 
 /// Puts all entries behind those of `into`, of each value what `decode` makes of its `span`

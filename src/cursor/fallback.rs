@@ -97,7 +97,7 @@ impl<M: Commands> Cursor<M> {
             BatchOp::Lookup => self.map.lookup(raw(key), &mut value)?,
             BatchOp::LookupAndDelete => self.map.lookup_and_delete(raw(key), &mut value)?,
         };
-        self.buffers.values[at * span..(at + 1) * span].copy_from_slice(value);
+        self.buffers.values.bytes_mut()[at * span..(at + 1) * span].copy_from_slice(value);
         self.buffers.keys[at * key.len()..(at + 1) * key.len()].copy_from_slice(key);
         Ok(())
     }

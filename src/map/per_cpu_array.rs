@@ -29,8 +29,8 @@ map_kind! {
 array_methods!(PerCpuArray, value: PerCpu<V>, iter: PerCpuIter, values: PerCpuValues);
 
 impl<V: Pod> PerCpuArray<V> {
-    /// The values at `index` on every possible CPU. One `BPF_MAP_LOOKUP_ELEM` and one
-    /// allocation, for the values.
+    /// The values at `index` on every possible CPU. One `BPF_MAP_LOOKUP_ELEM`, and one
+    /// allocation where the values take more than 32 bytes.
     ///
     /// # Concurrency
     /// Aligned words of 8 bytes are never torn; a wider value may be read half

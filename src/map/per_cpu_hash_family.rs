@@ -5,7 +5,8 @@ macro_rules! per_cpu_hash_methods {
     ($name:ident) => {
         impl<K: $crate::Pod, V: $crate::Pod> $name<K, V> {
             /// The values of `key` on every possible CPU. One
-            /// `BPF_MAP_LOOKUP_ELEM` and one allocation, for the values.
+            /// `BPF_MAP_LOOKUP_ELEM`, and one allocation where the values take
+            /// more than 32 bytes.
             ///
             /// # Concurrency
             /// Aligned words of 8 bytes are never torn; a wider value may be

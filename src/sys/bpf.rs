@@ -133,6 +133,25 @@ impl Map {
         Ok(unsafe { value.assume_init() })
     }
 
+    /// `BPF_MAP_LOOKUP_ELEM`, all CPUs of a per-CPU kind, for a value of up to `N` words; zeroes
+    /// follow it.
+    #[inline]
+    pub(crate) fn lookup_words<const N: usize>(&self, key: &RawBytes) -> Result<[u64; N], Errno> {
+        let mut words = [0_u64; N];
+        self.check_key(key);
+        assert!(self.shape.value_span() <= size_of_val(&words));
+        // SAFETY: the kernel reads `key_size` bytes and writes `value_span` bytes; the buffers
+        // have those and more, checked just above.
+        check(unsafe {
+            libbpf_sys::bpf_map_lookup_elem(
+                self.raw_fd(),
+                key.as_ptr().cast(),
+                words.as_mut_ptr().cast(),
+            )
+        })?;
+        Ok(words)
+    }
+
     /// `BPF_MAP_LOOKUP_AND_DELETE_ELEM` into a typed value.
     pub(crate) fn take_value<V: Pod>(&self, key: &RawBytes) -> Result<V, Errno> {
         let mut value = MaybeUninit::<V>::uninit();

@@ -10,6 +10,7 @@
 #[cfg(feature = "tokio")]
 pub(crate) mod async_fd;
 pub(crate) mod atomic;
+pub(crate) mod block;
 pub(crate) mod bpf;
 pub(crate) mod btf;
 pub(crate) mod commands;
@@ -17,6 +18,7 @@ pub(crate) mod commands;
 pub(crate) mod fake;
 #[cfg(feature = "gather")]
 pub(crate) mod gathering;
+pub(crate) mod inline;
 pub(crate) mod mmap;
 pub(crate) mod object;
 pub(crate) mod open_map;

@@ -161,6 +161,12 @@ pub(crate) fn bytes_of_slice<T: Pod>(values: &[T]) -> &RawBytes {
     unsafe { std::slice::from_raw_parts(start, size_of_val(values)) }
 }
 
+/// The bytes from the value of one CPU to that of the next. A constant: cutting memory by a
+/// number that is known only later takes a division, and adds up one value at a time.
+pub(crate) const fn stride<V>() -> usize {
+    size_of::<V>().next_multiple_of(8)
+}
+
 /// Initialised bytes seen as bytes on their way to the kernel.
 pub(crate) fn raw(bytes: &[u8]) -> &RawBytes {
     bytes_of_slice(bytes)
