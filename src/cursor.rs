@@ -48,6 +48,8 @@ pub(crate) struct Buffers {
     values: Block,
     from: Vec<u8>,
     next: Vec<u8>,
+    /// One value, where there are no batches.
+    value: Vec<MaybeUninit<u8>>,
 }
 
 /// Entries as the kernel wrote them: `count` keys and as many values.
@@ -272,7 +274,7 @@ impl<M: Commands> Cursor<M> {
         self.reserve()?;
         let mut count = self.asked.min(u32::MAX as usize) as u32;
         let asked = count as usize;
-        let Buffers { keys, values, from, next } = &mut self.buffers;
+        let Buffers { keys, values, from, next, .. } = &mut self.buffers;
         let from = (self.state == State::Batch).then_some(&from[..]);
         let result = self.map.batch(self.op, from, next, keys, values.bytes_mut(), &mut count);
         let mut count = count as usize;

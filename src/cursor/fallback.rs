@@ -21,6 +21,7 @@ impl<M: Commands> Cursor<M> {
 
     /// An array without batches: each index once, since elements never move.
     pub(super) fn by_index(&mut self, start: u32) -> Result<usize, Error> {
+        self.reserve()?;
         let shape = *self.map.shape();
         let end = start.saturating_add(self.asked.min(u32::MAX as usize) as u32);
         let end = end.min(shape.max_entries);
@@ -40,6 +41,7 @@ impl<M: Commands> Cursor<M> {
     /// A hash without batches: keys one by one. A key that is gone sends the
     /// kernel back to the start, so repeats are removed and steps counted.
     pub(super) fn by_key(&mut self, mut steps: u64) -> Result<usize, Error> {
+        self.reserve()?;
         let shape = *self.map.shape();
         let key_size = shape.key_size as usize;
         let bound = u64::from(shape.max_entries) * 4 + 64;
@@ -92,10 +94,11 @@ impl<M: Commands> Cursor<M> {
     /// Copies one entry into place `at` of the buffers.
     fn fetch(&mut self, at: usize, key: &[u8]) -> Result<(), Errno> {
         let span = self.map.shape().value_span();
-        let mut value = vec![MaybeUninit::uninit(); span];
+        let value = &mut self.buffers.value;
+        value.resize(span, MaybeUninit::uninit());
         let value = match self.op {
-            BatchOp::Lookup => self.map.lookup(raw(key), &mut value)?,
-            BatchOp::LookupAndDelete => self.map.lookup_and_delete(raw(key), &mut value)?,
+            BatchOp::Lookup => self.map.lookup(raw(key), value)?,
+            BatchOp::LookupAndDelete => self.map.lookup_and_delete(raw(key), value)?,
         };
         self.buffers.values.bytes_mut()[at * span..(at + 1) * span].copy_from_slice(value);
         self.buffers.keys[at * key.len()..(at + 1) * key.len()].copy_from_slice(key);

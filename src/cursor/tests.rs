@@ -118,6 +118,38 @@ fn a_drain_takes_each_entry_out_once_across_transient_errors() {
     }
 }
 
+/// The user holds values of the batch before, whose memory is the user's then.
+#[test]
+fn a_batch_of_which_values_were_taken_is_followed_by_the_next() {
+    let maps = [
+        FakeMap::new(MapKind::Hash, 100, 3),
+        FakeMap::new(MapKind::Hash, 100, 3).without_batches(),
+        FakeMap::new(MapKind::Array, 100, 1).without_batches(),
+    ];
+    for map in &maps {
+        for keep_every in [1, 3, 7, 1000] {
+            let mut cursor =
+                Cursor::new(map, BatchOp::Lookup, Some(8), Buffers::default(), explain);
+            let (mut kept, mut seen) = (Vec::new(), 0);
+            while let Some(chunk) = cursor.next_chunk() {
+                let count = chunk.unwrap().count;
+                for at in 0..count {
+                    let (key, buffer) = cursor.entry_mut(at, 4);
+                    let key = u32::from_ne_bytes(key.try_into().unwrap());
+                    let value = buffer.split::<u64>(at * 8, 1);
+                    assert_eq!(value.as_slice(), [u64::from(key)]);
+                    if key % keep_every == 0 {
+                        kept.push((key, value));
+                    }
+                    seen += 1;
+                }
+            }
+            assert_eq!((seen, kept.len()), (100, 100_usize.div_ceil(keep_every as usize)));
+            assert!(kept.iter().all(|(key, value)| value.as_slice() == [u64::from(*key)]));
+        }
+    }
+}
+
 #[test]
 fn an_old_kernel_is_walked_by_key() {
     complete(&FakeMap::new(MapKind::Hash, 50, 3).without_batches(), 7, 50);
