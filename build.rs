@@ -6,10 +6,12 @@ fn main() {
     // Some path must be named, or every change in the package reruns this script.
     println!("cargo::rerun-if-changed=build.rs");
     #[cfg(feature = "gather")]
-    bpf_atlas_build::Builder::new("src/bpf/gather.bpf.c")
-        .skeleton(false)
-        .export("struct gather_args")
-        .build_or_exit();
+    for name in ["gather", "gather_cpus"] {
+        bpf_atlas_build::Builder::new(format!("src/bpf/{name}.bpf.c"))
+            .skeleton(false)
+            .export("struct gather_args")
+            .build_or_exit();
+    }
     #[cfg(feature = "probes")]
     probes::build();
 }

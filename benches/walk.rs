@@ -4,7 +4,8 @@
 //! the ratios within a round, since the machine is shared and a bare time says little.
 //! Every sum is checked; a wrong one prints WRONG and the bench fails. `-- --quick` runs
 //! few rounds of the small sizes, `-- walks`, `sparse`, `batch`, `single` or `mapped` a
-//! part; `--rounds N` so many rounds; `--out FOLDER` writes Markdown, JSON and SVG there.
+//! part; `--kind Hash` and `--entries 100000` the walks of one kind and size; `--rounds N` so
+//! many rounds; `--out FOLDER` writes Markdown, JSON and SVG there.
 //!
 //! `cargo bench --manifest-path benches/peers/Cargo.toml --bench walk` runs the same with
 //! aya, which the workspace does not depend on.

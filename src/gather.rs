@@ -1,18 +1,12 @@
 //! [`Gatherer`]: a walk that the kernel makes.
 
 mod fields;
+mod load;
 
 use std::fmt;
-use std::mem::offset_of;
-use std::os::fd::AsFd;
 
-use libbpf_rs::MapCore;
-
-use crate::agent::quietly;
 use crate::error::{Error, Op, Result};
-use crate::object::{ObjectError, OpenedObject};
 use crate::rates::{Totals, sealed::Raw};
-use crate::raw::RawMap;
 use crate::sys::gathering::Gathering;
 use crate::sys::pod::Pod;
 use crate::{Accumulate, Array, PerCpuArray};
@@ -21,7 +15,13 @@ mod bpf {
     include!(concat!(env!("OUT_DIR"), "/gather.rs"));
 }
 
-use bpf::{GatherArgs, Rodata};
+use bpf::GatherArgs;
+#[doc(hidden)]
+pub use load::GatherWay;
+
+/// A hash with room for more than so many times its entries is walked. Measured: the two cost
+/// the same at 300 of 10,240.
+const SPARSE: usize = 64;
 
 /// A key and its value, all CPUs added up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,9 +57,13 @@ impl fmt::Display for GatherMode {
 ///
 /// A batch copies every CPU's value of every key out of the kernel; this copies one
 /// total, and nothing that a [threshold](Self::at_least) leaves out. One system call
-/// for the whole map, whatever its size. Loading the program costs some
+/// for the whole map, whatever its size; of a hash before Linux 6.2 with many possible
+/// CPUs six, and one more a million entries. Loading the program costs some
 /// milliseconds, once for each gatherer, and it keeps memory for
 /// `max_entries` records.
+///
+/// A hash that had fewer entries than a 64th of its room is walked the next time: for a
+/// bucket that is empty the program costs three times what a batch does.
 ///
 /// # What it promises
 /// Of arrays, what a walk does: [`new`](Self::new) takes those. Of hashes **less**:
@@ -74,7 +78,9 @@ impl fmt::Display for GatherMode {
 ///
 /// Needs Linux 5.14, for per-CPU maps 5.19, and `CAP_BPF` and `CAP_PERFMON`. Where that
 /// is missing, or the values are of a type whose sums the program cannot make, it
-/// walks, and [`mode`](Self::mode) says so.
+/// walks, and [`mode`](Self::mode) says so. Since Linux 6.2, with the kernel's types
+/// (`/sys/kernel/btf/vmlinux`), the other CPUs' values are read where they are; before,
+/// they are looked up, or copied by the kernel.
 ///
 /// ```no_run
 /// use bpf_atlas::{Gatherer, PerCpuArray};
@@ -90,9 +96,13 @@ impl fmt::Display for GatherMode {
 /// ```
 pub struct Gatherer<M: Gatherable> {
     map: M,
-    kernel: Result<Gathering, String>,
+    kernel: Result<(Gathering, GatherWay), String>,
+    /// Whether a way was asked for.
+    is_forced: bool,
     threshold: Option<fields::Threshold>,
     walked: Vec<Gathered<M::Key, M::Total>>,
+    /// How many elements there were the last time, if there was one.
+    visited: Option<usize>,
 }
 
 /// A map of totals that a [`Gatherer`] can read: every hash and array kind. Sealed.
@@ -143,23 +153,56 @@ impl<M: Gatherable> Gatherer<M> {
             );
             Error::InvalidArgument { map: self.map.raw().name(), what }
         })?;
-        Ok(Self::over(self.map, Some(threshold)))
+        let only = self.way().filter(|_| self.is_forced);
+        Ok(Self::by(self.map, Some(threshold), only))
+    }
+
+    /// By that program and no other, or a walk.
+    #[doc(hidden)]
+    pub fn forced(self, way: GatherWay) -> Self {
+        Self::by(self.map, self.threshold, Some(way))
+    }
+
+    /// How the program comes by the values of the other CPUs.
+    #[doc(hidden)]
+    pub fn way(&self) -> Option<GatherWay> {
+        self.kernel.as_ref().ok().map(|kernel| kernel.1)
     }
 
     fn over(map: M, threshold: Option<fields::Threshold>) -> Self {
-        let kernel = load::<M>(map.raw(), threshold.as_ref());
+        Self::by(map, threshold, None)
+    }
+
+    fn by(map: M, threshold: Option<fields::Threshold>, only: Option<GatherWay>) -> Self {
+        let kernel = load::load::<M>(map.raw(), threshold.as_ref(), only);
         if let Err(why) = &kernel {
             log::debug!("gathering `{}` by a walk: {why}", map.raw().name());
         }
-        Self { map, kernel, threshold, walked: Vec::new() }
+        let is_forced = only.is_some();
+        Self { map, kernel, is_forced, threshold, walked: Vec::new(), visited: None }
     }
 
-    /// How it works here.
+    /// How the next gather works here: what the last one found has a say in it.
     pub fn mode(&self) -> GatherMode {
         match &self.kernel {
-            Ok(_) => GatherMode::Kernel,
             Err(why) => GatherMode::Walk(why.clone()),
+            Ok(_) if self.is_sparse() => GatherMode::Walk(format!(
+                "the map is nearly empty: it had {} of {} entries",
+                self.visited.unwrap_or_default(),
+                self.map.raw().max_entries()
+            )),
+            Ok(_) => GatherMode::Kernel,
         }
+    }
+
+    /// Whether a walk is faster, by what there was the last time. Of a bucket that is empty the
+    /// program costs three times as much: the kernel locks RCU for each, not once a batch.
+    fn is_sparse(&self) -> bool {
+        let raw = self.map.raw();
+        let room = raw.max_entries() as usize;
+        !self.is_forced
+            && !raw.kind().is_array()
+            && self.visited.is_some_and(|visited| visited < room / SPARSE)
     }
 
     /// The map.
@@ -167,7 +210,8 @@ impl<M: Gatherable> Gatherer<M> {
         &self.map
     }
 
-    /// Every key with its total. One `BPF_PROG_TEST_RUN`, or a walk.
+    /// Every key with its total. One `BPF_PROG_TEST_RUN`, or the reading of an iterator,
+    /// or a walk.
     ///
     /// # Errors
     /// [`Sys`](Error::Sys); [`WalkInterrupted`](Error::WalkInterrupted) when a hash
@@ -192,20 +236,11 @@ impl<M: Gatherable> Gatherer<M> {
     }
 
     fn run(&mut self, least: Option<i128>) -> Result<&[Gathered<M::Key, M::Total>]> {
+        let is_sparse = self.is_sparse();
         let threshold = self.threshold.as_ref();
-        let Ok(kernel) = &mut self.kernel else {
-            self.walked.clear();
-            let passes = |value: &M::Total| match (threshold, least) {
-                (Some(threshold), Some(least)) => threshold.value(value) >= least,
-                _ => true,
-            };
-            let walked = &mut self.walked;
-            self.map.totals(&mut |key, value| {
-                if passes(&value) {
-                    walked.push(Gathered { key, value });
-                }
-            })?;
-            return Ok(&self.walked);
+        let (kernel, way) = match &mut self.kernel {
+            Ok((kernel, way)) if !is_sparse => (kernel, *way),
+            _ => return self.walk(least),
         };
         let raw = self.map.raw();
         let mut args = GatherArgs {
@@ -219,7 +254,11 @@ impl<M: Gatherable> Gatherer<M> {
             },
             ..GatherArgs::default()
         };
-        kernel.run(&mut args).map_err(|errno| raw.explain(Op::Run, errno))?;
+        let op = if way == GatherWay::Copies { Op::ReadIter } else { Op::Run };
+        kernel.run(&mut args).map_err(|errno| raw.explain(op, errno))?;
+        if args.astray > 0 {
+            return self.run_by_lookups(least);
+        }
         let records = args.records as usize;
         if args.no_room > 0 {
             return Err(Error::WalkInterrupted {
@@ -228,79 +267,37 @@ impl<M: Gatherable> Gatherer<M> {
                 why: "more elements came by than the map holds: it changes too fast",
             });
         }
-        Ok(kernel.records(records.min(raw.max_entries() as usize)))
+        self.visited = Some(args.visited as usize);
+        // It has just run; borrowed anew, so that what is above may change it.
+        let Ok((kernel, _)) = &self.kernel else { return Ok(&[]) };
+        Ok(kernel.records(records.min(self.map.raw().max_entries() as usize)))
     }
-}
 
-/// Loads the program for a map, or says why not.
-fn load<M: Totals>(
-    map: &RawMap,
-    threshold: Option<&fields::Threshold>,
-) -> Result<Gathering, String> {
-    let rules = fields::flatten(&M::Total::LAYOUT, &M::Total::RULES);
-    let per_cpu = map.kind().is_per_cpu();
-    let fields = match rules {
-        Some(rules) => rules,
-        // One value a key: nothing is added up.
-        None if !per_cpu => Vec::new(),
-        None => return Err("the program cannot add up values of this type".into()),
-    };
-    let stride = size_of::<Gathered<M::Key, M::Total>>();
-    let rodata = |rodata: &mut Rodata| {
-        rodata.key_size = size_of::<M::Key>() as u32;
-        rodata.value_size = size_of::<M::Total>() as u32;
-        rodata.value_at = offset_of!(Gathered<M::Key, M::Total>, value) as u32;
-        rodata.cpus = if per_cpu { map.shape().cpus as u32 } else { 0 };
-        rodata.fields = fields.len() as u32;
-        if let Some(threshold) = threshold {
-            rodata.is_filtered = 1;
-            rodata.threshold = threshold.field;
-        }
-        fields.len() <= rodata.field.len() && {
-            rodata.field[..fields.len()].copy_from_slice(&fields);
-            true
-        }
-    };
-    load_object(map, rodata, stride).map_err(|error| error.to_string())
-}
-
-fn load_object(
-    map: &RawMap,
-    configure: impl FnOnce(&mut Rodata) -> bool,
-    stride: usize,
-) -> Result<Gathering, ObjectError> {
-    let missing = |what: &str| ObjectError::Missing { what: what.into() };
-    let mut open = OpenedObject::open("gather", bpf::OBJECT)?;
-    let mut rodata = open.section::<Rodata>(".rodata")?;
-    if !configure(&mut rodata) {
-        return Err(missing("room for so many fields"));
-    }
-    open.set_section(".rodata", &*rodata)?;
-    let records = map.max_entries();
-    quietly("preparing the gatherer", || {
-        for mut other in open.libbpf_mut().maps_mut() {
-            match other.name().to_str() {
-                Some("source") => other.reuse_fd(map.as_fd())?,
-                Some("output") => {
-                    other.set_value_size(stride as u32)?;
-                    other.set_max_entries(records)?;
-                }
-                _ => {}
+    /// The same by a walk.
+    fn walk(&mut self, least: Option<i128>) -> Result<&[Gathered<M::Key, M::Total>]> {
+        let (threshold, walked) = (self.threshold.as_ref(), &mut self.walked);
+        walked.clear();
+        let passes = |value: &M::Total| match (threshold, least) {
+            (Some(threshold), Some(least)) => threshold.value(value) >= least,
+            _ => true,
+        };
+        let visited = self.map.totals(&mut |key, value| {
+            if passes(&value) {
+                walked.push(Gathered { key, value });
             }
-        }
-        Ok(())
-    })?;
-    let loaded = open.load()?;
-    let object = loaded.libbpf();
-    let output = object.maps().find(|map| map.name() == "output");
-    let program = object.progs().find(|program| program.name() == "gather");
-    let (Some(output), Some(program)) = (output, program) else {
-        return Err(missing("map `output` or program `gather`"));
-    };
-    let program = program.as_fd().try_clone_to_owned();
-    let program = program.map_err(|_| missing("a descriptor for the program"))?;
-    let gathering = Gathering::new(program, output.as_fd(), records as usize, stride);
-    gathering.map_err(|errno| ObjectError::Kernel { what: "mapping the output".into(), errno })
+        })?;
+        self.visited = Some(visited);
+        Ok(&self.walked)
+    }
+
+    /// A value was not at its address: the first element was deleted meanwhile and came
+    /// again, or this kernel keeps per-CPU memory otherwise. Lookups need neither.
+    fn run_by_lookups(&mut self, least: Option<i128>) -> Result<&[Gathered<M::Key, M::Total>]> {
+        let (raw, threshold) = (self.map.raw(), self.threshold.as_ref());
+        log::debug!("gathering `{}` by lookups from now on", raw.name());
+        self.kernel = load::load::<M>(raw, threshold, Some(GatherWay::Lookups));
+        self.run(least)
+    }
 }
 
 impl<M: Gatherable + fmt::Debug> fmt::Debug for Gatherer<M> {

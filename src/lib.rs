@@ -87,6 +87,9 @@ pub use chars::{Bool, CharArray};
 pub use error::{Errno, Error, Op, OpenError, ReadOnlyBecause, Result};
 pub use flags::CreateFlags;
 #[cfg(feature = "gather")]
+#[doc(hidden)]
+pub use gather::GatherWay;
+#[cfg(feature = "gather")]
 pub use gather::{GatherMode, Gatherable, Gathered, Gatherer, Steady};
 pub use global::Global;
 pub use info::MapInfo;

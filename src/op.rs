@@ -42,6 +42,8 @@ pub enum Op {
     Poll,
     /// `BPF_PROG_TEST_RUN`
     Run,
+    /// `BPF_ITER_CREATE`, and `read(2)` of the iterator
+    ReadIter,
     /// The choice of a [`WakeUp`](crate::WakeUp)
     WakeUp,
     /// The reading of a ring's totals
@@ -71,6 +73,7 @@ impl fmt::Display for Op {
             Self::Mmap => "mmap",
             Self::Poll => "ppoll",
             Self::Run => "BPF_PROG_TEST_RUN",
+            Self::ReadIter => "BPF_ITER_CREATE and read",
             Self::WakeUp => "choosing a wake-up",
             Self::RingTotals => "reading the totals",
             Self::Duplicate => "fcntl(F_DUPFD_CLOEXEC)",

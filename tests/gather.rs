@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use bpf_atlas::{
-    Accumulate, Array, Error, GatherMode, Gatherable, Gatherer, Hash, LruHash, PerCpu, PerCpuArray,
-    PerCpuHash, Pod,
+    Accumulate, Array, Error, GatherMode, GatherWay, Gatherable, Gatherer, Hash, LruHash, PerCpu,
+    PerCpuArray, PerCpuHash, Pod,
 };
 use support::Random;
 
@@ -66,22 +66,45 @@ fn key(random: &mut Random) -> Key {
     Key { address, port: random.next() as u16, kind: random.below(3) as u16 }
 }
 
-/// Gathers in the kernel, and compares with what is `expected`.
-fn gives<M>(map: M, expected: &BTreeMap<M::Key, M::Total>)
+/// One value a key: there is one way.
+const PLAIN: &[GatherWay] = &[GatherWay::Lookups];
+/// All ways to come by the values of the other CPUs.
+const PER_CPU: &[GatherWay] = &[GatherWay::Lookups, GatherWay::Addresses, GatherWay::Copies];
+
+/// Whether the kernel has what it takes.
+fn has(way: GatherWay) -> bool {
+    let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap();
+    let has = way != GatherWay::Addresses || symbols.contains(" bpf_rdonly_cast");
+    if !has {
+        println!("skipped: {way:?} takes bpf_rdonly_cast, of Linux 6.2");
+    }
+    has
+}
+
+/// Gathers in the kernel, as it comes and in each way, and compares with what is `expected`.
+fn gives<M>(map: M, ways: &[GatherWay], expected: &BTreeMap<M::Key, M::Total>)
 where
-    M: Gatherable,
+    M: Gatherable + Clone,
     M::Key: Ord + Debug,
     M::Total: PartialEq + Debug,
 {
-    let mut gatherer = Gatherer::sampling(map);
-    assert_eq!(gatherer.mode(), GatherMode::Kernel);
-    for _ in 0..2 {
-        let gathered = gatherer.gather().unwrap();
-        assert_eq!(gathered.len(), expected.len());
-        let found: BTreeMap<_, _> = gathered.iter().map(|one| (one.key, one.value)).collect();
-        for (key, value) in expected {
-            assert_eq!(found.get(key), Some(value), "{key:?}");
+    let forced = ways.iter().filter(|&&way| has(way)).map(|&way| {
+        let gatherer = Gatherer::sampling(map.clone()).forced(way);
+        assert_eq!((gatherer.mode(), gatherer.way()), (GatherMode::Kernel, Some(way)));
+        gatherer
+    });
+    for mut gatherer in forced.chain([Gatherer::sampling(map.clone())]) {
+        let way = gatherer.way().unwrap();
+        assert_eq!(gatherer.mode(), GatherMode::Kernel);
+        for _ in 0..2 {
+            let gathered = gatherer.gather().unwrap();
+            assert_eq!(gathered.len(), expected.len(), "{way:?}");
+            let found: BTreeMap<_, _> = gathered.iter().map(|one| (one.key, one.value)).collect();
+            for (key, value) in expected {
+                assert_eq!(found.get(key), Some(value), "{key:?}, {way:?}");
+            }
         }
+        assert_eq!(gatherer.way(), Some(way), "it goes on as it began");
     }
 }
 
@@ -100,8 +123,8 @@ fn gather_gives_what_a_walk_gives_of_random_hashes() {
             }
             per_cpu.update(key, &values).unwrap();
         }
-        gives(&map, &map.iter().map(Result::unwrap).collect());
-        gives(&per_cpu, &per_cpu.sums().map(Result::unwrap).collect());
+        gives(&map, PLAIN, &map.iter().map(Result::unwrap).collect());
+        gives(&per_cpu, PER_CPU, &per_cpu.sums().map(Result::unwrap).collect());
     }
 }
 
@@ -120,9 +143,9 @@ fn gather_copies_keys_and_values_of_every_size() {
             lru.update(keys(n), values(n)).unwrap();
             per_cpu.update(keys(n), &PerCpu::splat(values(n))).unwrap();
         }
-        gives(&map, &map.iter().map(Result::unwrap).collect());
-        gives(&lru, &lru.iter().map(Result::unwrap).collect());
-        gives(&per_cpu, &per_cpu.sums().map(Result::unwrap).collect());
+        gives(&map, PLAIN, &map.iter().map(Result::unwrap).collect());
+        gives(&lru, PLAIN, &lru.iter().map(Result::unwrap).collect());
+        gives(&per_cpu, PER_CPU, &per_cpu.sums().map(Result::unwrap).collect());
     }
     of(|n| n as u8, |n| n as u8);
     of(|n| n as u16, |n| n as i8);
@@ -167,6 +190,8 @@ fn gather_is_exact_of_arrays() {
         }
         assert_eq!(gathered.len(), expected.len());
     }
+    gives(&array, PLAIN, &array.iter().map(Result::unwrap).collect());
+    gives(&per_cpu, PER_CPU, &per_cpu.sums().map(Result::unwrap).collect());
 }
 
 #[test]
@@ -185,9 +210,10 @@ fn gather_leaves_out_what_is_below_a_threshold() {
         ("deepest", |flow| flow.deepest.into()),
         ("inner.errors", |flow| flow.inner.errors.into()),
     ];
-    for (name, field) in fields {
-        let mut gatherer = Gatherer::sampling(&map).at_least(name).unwrap();
-        assert_eq!(gatherer.mode(), GatherMode::Kernel);
+    let ways = PER_CPU.iter().filter(|&&way| has(way));
+    for ((name, field), way) in ways.flat_map(|&way| fields.map(|field| (field, way))) {
+        let mut gatherer = Gatherer::sampling(&map).forced(way).at_least(name).unwrap();
+        assert_eq!((gatherer.mode(), gatherer.way()), (GatherMode::Kernel, Some(way)));
         let mut values: Vec<_> = all.values().map(field).collect();
         values.sort_unstable();
         let bounds = [i128::MIN, -1, 0, values[0], values[1000], values[1999], values[1999] + 1];
@@ -237,7 +263,42 @@ fn gather_walks_where_the_program_cannot_add_up() {
     // One value a key: there is nothing to add up.
     let map = Hash::<u32, Named>::create("named", 100).unwrap();
     map.update(3, Named { count: 5, comm: [1; 16] }).unwrap();
-    gives(&map, &map.iter().map(Result::unwrap).collect());
+    gives(&map, PLAIN, &map.iter().map(Result::unwrap).collect());
+}
+
+/// Of an empty bucket the program costs more than a batch does.
+#[test]
+fn gather_walks_a_hash_that_was_nearly_empty() {
+    let map = PerCpuHash::<u32, u64>::create("sparse", 10_000).unwrap();
+    let cpus = PerCpu::splat(0_u8).len() as u64;
+    let insert = |keys: std::ops::Range<u32>| {
+        map.update_all(keys.map(|key| (key, PerCpu::splat(key.into())))).unwrap();
+    };
+    insert(0..10);
+    let mut gatherer = Gatherer::sampling(&map).at_least("").unwrap();
+    let check = |gatherer: &mut Gatherer<_>, entries: u32| {
+        let gathered = gatherer.gather().unwrap();
+        let mut found: Vec<_> = gathered.iter().map(|one| (one.key, one.value)).collect();
+        found.sort_unstable();
+        let expected = (0..entries).map(|key| (key, u64::from(key) * cpus));
+        assert_eq!(found, expected.collect::<Vec<_>>());
+    };
+    assert_eq!(gatherer.mode(), GatherMode::Kernel, "nothing is known of it yet");
+    check(&mut gatherer, 10);
+    let said = gatherer.mode().to_string();
+    assert!(said.contains("nearly empty: it had 10 of 10000"), "{said}");
+    check(&mut gatherer, 10);
+    assert_eq!(gatherer.gather_at_least((5 * cpus).into()).unwrap().len(), 5);
+    // The walk sees that it fills, and the program takes over again.
+    insert(10..1000);
+    check(&mut gatherer, 1000);
+    assert_eq!(gatherer.mode(), GatherMode::Kernel);
+    check(&mut gatherer, 1000);
+    // An array is never empty.
+    let array = Array::<u64>::create("slots", 10_000).unwrap();
+    let mut gatherer = Gatherer::new(&array);
+    assert_eq!(gatherer.gather().unwrap().len(), 10_000);
+    assert_eq!(gatherer.mode(), GatherMode::Kernel);
 }
 
 /// While keys come and go it may miss and repeat, but what it gives was there.
@@ -282,6 +343,40 @@ fn gather_of_a_hash_that_changes_is_a_sample_of_it() {
     });
     println!("{gathers} gathers of 2,000 steady keys: {missed} missed, {twice} given twice");
     assert!(gathers > 0);
+}
+
+/// Values in place while a program would count, and elements that come and go: what each way
+/// adds up are values of one key.
+#[test]
+fn gather_of_a_per_cpu_hash_that_changes_mixes_no_keys() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let map = PerCpuHash::<u32, u64>::create("busy", 4000).unwrap();
+    let cpus = PerCpu::splat(0_u8).len() as u64;
+    let insert = |key: u32| map.update(key, &PerCpu::splat(u64::from(key) << 20)).unwrap();
+    (0..2000).for_each(insert);
+    for &way in PER_CPU.iter().filter(|&&way| has(way)) {
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Acquire) {
+                    (2000..4000).for_each(insert);
+                    (0..2000).for_each(insert);
+                    for key in 2000..4000 {
+                        map.delete(key).unwrap();
+                    }
+                }
+            });
+            let _done = support::RaiseOnDrop(&done);
+            let mut gatherer = Gatherer::sampling(&map).forced(way);
+            for _ in 0..100 {
+                let Ok(gathered) = gatherer.gather() else { continue };
+                // Those that are never deleted keep their elements, and their values.
+                for one in gathered.iter().filter(|one| one.key < 2000) {
+                    assert_eq!(one.value, (u64::from(one.key) << 20) * cpus, "{way:?}");
+                }
+            }
+        });
+    }
 }
 
 /// With `CAP_BPF` alone the program may add up, or not; the answer is the same.

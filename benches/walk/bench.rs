@@ -17,6 +17,7 @@ use self::measure::{Case, Report, Row, json, markdown};
 use self::plot::{Curve, svg};
 pub use self::support::Error;
 use self::support::{Args, load, machine};
+use self::walks::Chosen;
 
 /// The kinds of map, `u32 → u64`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,6 +52,10 @@ pub fn main<O: Others>() -> Result<(), Error> {
     if let (Some(rows), Some(folder)) = (args.value("--cpus-from"), args.value("--out")) {
         return cpus_curves(&fs::read_to_string(rows)?, Path::new(folder));
     }
+    if args.has("compile") {
+        println!("{}", support::compile("walk")?.display());
+        return Ok(());
+    }
     let rounds = args.value("--rounds").map_or(Ok(rounds), str::parse)?;
     let machine = machine(rounds)?;
     println!("{machine}. Times in ns, ratios to the first of each group.");
@@ -61,7 +66,8 @@ pub fn main<O: Others>() -> Result<(), Error> {
     let chosen = |part: &str| args.has(part) || !parts.iter().any(|part| args.has(part));
     let mut report = Report::new(rounds);
     if chosen("walks") {
-        walks::run::<O>(&mut report, most)?;
+        let entries = args.value("--entries").map(str::parse).transpose()?;
+        walks::run::<O>(&mut report, &Chosen { most, kind: args.value("--kind"), entries })?;
     }
     if chosen("sparse") {
         walks::sparse(&mut report)?;
@@ -77,7 +83,7 @@ pub fn main<O: Others>() -> Result<(), Error> {
     }
     // Only where it is asked for: this machine is one of those that it compares.
     if args.has("cpus") {
-        walks::against_cpus(&mut report)?;
+        walks::against_cpus(&mut report, args.value("--compiled").map(Path::new))?;
     }
     let machine = format!("{machine} before, {} after", load()?);
     println!("\n{machine}.");
@@ -128,7 +134,8 @@ fn cpus_curves(rows: &str, folder: &Path) -> Result<(), Error> {
     for row in rows.lines() {
         let cells: Vec<_> = row.split('|').map(str::trim).collect();
         let [_, what, name, median, ..] = cells[..] else { continue };
-        let Some(cpus) = what.strip_suffix(" CPUs") else { continue };
+        let Some(cpus) = what.strip_prefix("PerCpuHash, ") else { continue };
+        let Some(cpus) = cpus.strip_suffix(" CPUs") else { continue };
         let point = (cpus.parse()?, median.parse()?);
         match curves.iter_mut().find(|curve| curve.name == name) {
             Some(curve) => curve.points.push(point),

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::Path;
 use std::ptr;
 
 use bpf_atlas::agent;
@@ -190,8 +191,10 @@ pub fn libbpf_rs(map: &MapHandle, is_per_cpu: bool) -> Result<u64, Error> {
 pub struct Dumps(Object);
 
 impl Dumps {
-    pub fn load(cpus: usize) -> Result<Self, Error> {
-        let mut object = agent::open_file(compile("walk")?)?;
+    /// Of a file that is compiled already, or of `benches/bpf`.
+    pub fn load(compiled: Option<&Path>, cpus: usize) -> Result<Self, Error> {
+        let file = compiled.map_or_else(|| compile("walk"), |file| Ok(file.into()))?;
+        let mut object = agent::open_file(file)?;
         let mut rodata =
             object.maps_mut().find(|map| map.name().to_string_lossy().ends_with(".rodata"));
         let rodata = rodata.as_mut().and_then(|map| map.initial_value_mut());

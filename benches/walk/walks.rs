@@ -1,10 +1,11 @@
 //! Whole maps.
 
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use bpf_atlas::{
-    Array, Gatherable, Gatherer, Hash, LruHash, LruPerCpuHash, PerCpu, PerCpuArray, PerCpuHash,
-    Snapshot,
+    Array, GatherMode, GatherWay, Gatherable, Gatherer, Hash, LruHash, LruPerCpuHash, PerCpu,
+    PerCpuArray, PerCpuHash, Snapshot,
 };
 use libbpf_rs::MapHandle;
 
@@ -48,7 +49,7 @@ macro_rules! cases {
             $map.snapshot_into(&mut snapshot)?;
             Ok(snapshot.entries().iter().fold(0, |sum: u64, one| sum.wrapping_add(one.1)))
         }));
-        if gatherer.mode() == bpf_atlas::GatherMode::Kernel {
+        if gatherer.mode() == GatherMode::Kernel {
             $case.push(Case::new("gather", move || gathered(&mut gatherer)));
         } else {
             println!("<!-- gather: {} -->", gatherer.mode());
@@ -106,6 +107,47 @@ macro_rules! per_cpu {
     };
 }
 
+/// The ways to read a per-CPU map, each of a gather's among them.
+macro_rules! against {
+    ($map:ident, $entries:ident, $expected:ident, $dumps:ident) => {{
+        let map = &$map;
+        let mut batch = BatchLoop::new(map.as_fd(), cpus());
+        let mut dump = $dumps.attach(map.as_fd(), true)?;
+        let mut cases = vec![
+            Case::new("C batch loop", move || batch.sum()),
+            Case::new("count: nothing added up", move || {
+                assert_eq!(map.count()?, $entries as usize);
+                Ok($expected)
+            }),
+            Case::new("sum", move || Ok(map.sum()?)),
+            Case::new("sums", move || {
+                map.sums().try_fold(0_u64, |sum, entry| Ok(sum.wrapping_add(entry?.1)))
+            }),
+            Case::new("for_each", move || {
+                let mut sum = 0_u64;
+                map.for_each(|_, value| sum = sum.wrapping_add(value.sum()))?;
+                Ok(sum)
+            }),
+            Case::new("bpf_iter, seq file", move || dump.sum()),
+        ];
+        println!("<!-- gather chooses {:?} -->", Gatherer::sampling(map).way());
+        let ways = [
+            ("gather, lookups", GatherWay::Lookups),
+            ("gather, addresses", GatherWay::Addresses),
+            ("gather, copies", GatherWay::Copies),
+        ];
+        for (name, way) in ways {
+            let mut gatherer = Gatherer::sampling(map).forced(way);
+            if gatherer.mode() == GatherMode::Kernel {
+                cases.push(Case::new(name, move || gathered(&mut gatherer)));
+            } else {
+                println!("<!-- {name}: {} -->", gatherer.mode());
+            }
+        }
+        cases
+    }};
+}
+
 fn cpus() -> usize {
     PerCpu::splat(0_u64).len()
 }
@@ -125,12 +167,24 @@ fn per_cpu_values(entries: u32) -> impl Iterator<Item = (u32, PerCpu<u64>)> {
     values(entries).map(|(key, value)| (key, PerCpu::splat(value)))
 }
 
-pub fn run<O: Others>(report: &mut Report, most: u32) -> Result<(), Error> {
-    let dumps = Dumps::load(cpus())?;
-    for entries in [1000, 10_000, 100_000, 1_000_000, 4_000_000] {
-        if entries > most {
-            break;
-        }
+/// Which maps are walked: all, or those of the command line.
+pub struct Chosen<'a> {
+    pub most: u32,
+    pub kind: Option<&'a str>,
+    pub entries: Option<u32>,
+}
+
+impl Chosen<'_> {
+    fn has(&self, kind: &str) -> bool {
+        self.kind.is_none_or(|chosen| chosen == kind)
+    }
+}
+
+pub fn run<O: Others>(report: &mut Report, chosen: &Chosen<'_>) -> Result<(), Error> {
+    let dumps = Dumps::load(None, cpus())?;
+    let sizes = [1000, 10_000, 100_000, 1_000_000, 4_000_000];
+    let wanted = |&size: &u32| size <= chosen.most && chosen.entries.is_none_or(|one| one == size);
+    for entries in sizes.into_iter().filter(wanted) {
         let once: u64 = values(entries).map(|one| one.1).sum();
         let on_all = once * cpus() as u64;
         let mut measure = |name: &str, expected, cases: &mut [Case<'_>]| {
@@ -140,28 +194,40 @@ pub fn run<O: Others>(report: &mut Report, most: u32) -> Result<(), Error> {
             let task = Task { table: TABLE, what: &what, divisor: entries, runs, expected };
             report.measure(&task, cases)
         };
-        let map = Hash::<u32, u64>::create("bench", entries)?;
-        map.update_all(values(entries))?;
-        measure("Hash", once, &mut plain!(O, Hash, map, dumps))?;
+        if chosen.has("Hash") {
+            let map = Hash::<u32, u64>::create("bench", entries)?;
+            map.update_all(values(entries))?;
+            measure("Hash", once, &mut plain!(O, Hash, map, dumps))?;
+        }
         if entries > 1_000_000 {
             break;
         }
         // Room for twice as many: a full one evicts.
-        let map = LruHash::<u32, u64>::create("bench", 2 * entries)?;
-        map.update_all(values(entries))?;
-        measure("LruHash", once, &mut plain!(O, LruHash, map, dumps))?;
-        let map = PerCpuHash::<u32, u64>::create("bench", entries)?;
-        map.update_all(per_cpu_values(entries))?;
-        measure("PerCpuHash", on_all, &mut per_cpu!(O, PerCpuHash, map, dumps))?;
-        let map = LruPerCpuHash::<u32, u64>::create("bench", 2 * entries)?;
-        map.update_all(per_cpu_values(entries))?;
-        measure("LruPerCpuHash", on_all, &mut per_cpu!(O, LruPerCpuHash, map, dumps))?;
-        let map = Array::<u64>::create("bench", entries)?;
-        map.update_all(values(entries))?;
-        measure("Array", once, &mut plain!(O, Array, map, dumps))?;
-        let map = PerCpuArray::<u64>::create("bench", entries)?;
-        map.update_all(per_cpu_values(entries))?;
-        measure("PerCpuArray", on_all, &mut per_cpu!(O, PerCpuArray, map, dumps))?;
+        if chosen.has("LruHash") {
+            let map = LruHash::<u32, u64>::create("bench", 2 * entries)?;
+            map.update_all(values(entries))?;
+            measure("LruHash", once, &mut plain!(O, LruHash, map, dumps))?;
+        }
+        if chosen.has("PerCpuHash") {
+            let map = PerCpuHash::<u32, u64>::create("bench", entries)?;
+            map.update_all(per_cpu_values(entries))?;
+            measure("PerCpuHash", on_all, &mut per_cpu!(O, PerCpuHash, map, dumps))?;
+        }
+        if chosen.has("LruPerCpuHash") {
+            let map = LruPerCpuHash::<u32, u64>::create("bench", 2 * entries)?;
+            map.update_all(per_cpu_values(entries))?;
+            measure("LruPerCpuHash", on_all, &mut per_cpu!(O, LruPerCpuHash, map, dumps))?;
+        }
+        if chosen.has("Array") {
+            let map = Array::<u64>::create("bench", entries)?;
+            map.update_all(values(entries))?;
+            measure("Array", once, &mut plain!(O, Array, map, dumps))?;
+        }
+        if chosen.has("PerCpuArray") {
+            let map = PerCpuArray::<u64>::create("bench", entries)?;
+            map.update_all(per_cpu_values(entries))?;
+            measure("PerCpuArray", on_all, &mut per_cpu!(O, PerCpuArray, map, dumps))?;
+        }
     }
     Ok(())
 }
@@ -224,35 +290,23 @@ pub fn batch_sizes(report: &mut Report, most: u32) -> Result<(), Error> {
     Ok(())
 }
 
-pub const CPUS_TABLE: &str = "Against possible CPUs, PerCpuHash: ns an entry";
+pub const CPUS_TABLE: &str = "Against possible CPUs: ns an entry";
 
-/// The same map against the CPUs that the kernel may have: its batches grow with them.
-pub fn against_cpus(report: &mut Report) -> Result<(), Error> {
+/// The same maps against the CPUs that the kernel may have: their batches grow with them.
+/// `compiled` is `benches/bpf/walk.bpf.c`, for a machine without a compiler.
+pub fn against_cpus(report: &mut Report, compiled: Option<&Path>) -> Result<(), Error> {
     let entries = 4000;
-    let map = PerCpuHash::<u32, u64>::create("bench", entries)?;
-    map.update_all(per_cpu_values(entries))?;
-    let mut gatherer = Gatherer::sampling(&map);
-    println!("<!-- gather: {} -->", gatherer.mode());
-    let mut batch = BatchLoop::new(map.as_fd(), cpus());
+    let dumps = Dumps::load(compiled, cpus())?;
+    let hash = PerCpuHash::<u32, u64>::create("bench", entries)?;
+    hash.update_all(per_cpu_values(entries))?;
+    let array = PerCpuArray::<u64>::create("bench", entries)?;
+    array.update_all(per_cpu_values(entries))?;
     let expected = values(entries).map(|one| one.1).sum::<u64>() * cpus() as u64;
-    let mut cases = [
-        Case::new("C batch loop", || batch.sum()),
-        Case::new("count: nothing added up", || {
-            assert_eq!(map.count()?, entries as usize);
-            Ok(expected)
-        }),
-        Case::new("sum", || Ok(map.sum()?)),
-        Case::new("sums", || {
-            map.sums().try_fold(0_u64, |sum, entry| Ok(sum.wrapping_add(entry?.1)))
-        }),
-        Case::new("for_each", || {
-            let mut sum = 0_u64;
-            map.for_each(|_, value| sum = sum.wrapping_add(value.sum()))?;
-            Ok(sum)
-        }),
-        Case::new("gather", || gathered(&mut gatherer)),
-    ];
-    let what = format!("{} CPUs", cpus());
-    let task = Task { table: CPUS_TABLE, what: &what, divisor: entries, runs: 1, expected };
-    report.measure(&task, &mut cases)
+    let mut measure = |kind: &str, cases: &mut [Case<'_>]| {
+        let what = format!("{kind}, {} CPUs", cpus());
+        let task = Task { table: CPUS_TABLE, what: &what, divisor: entries, runs: 1, expected };
+        report.measure(&task, cases)
+    };
+    measure("PerCpuHash", &mut against!(hash, entries, expected, dumps))?;
+    measure("PerCpuArray", &mut against!(array, entries, expected, dumps))
 }
