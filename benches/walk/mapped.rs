@@ -55,7 +55,7 @@ pub fn run(report: &mut Report, most: u32) -> Result<(), Error> {
         let what = format!("{entries} values");
         let (runs, expected) = (4_000_000 / entries, (0..u64::from(entries)).sum());
         let table = "MappedArray: ns a value";
-        let task = Task { table, what: &what, divisor: entries, runs, expected };
+        let task = Task { table, what: &what, divisor: entries, runs, settled: None, expected };
         let result = report.measure(&task, &mut cases);
         // SAFETY: it is the mapping made above; the cases that read it do no more.
         unsafe { munmap(start, bytes.get())? };

@@ -34,7 +34,14 @@ pub fn run<O: Others>(report: &mut Report, keys: u32) -> Result<(), Error> {
 
 fn lookups<O: Others>(report: &mut Report, keys: u32) -> Result<(), Error> {
     let expected: u64 = (0..u64::from(keys)).sum();
-    let task = |what, expected| Task { table: TABLE, what, divisor: keys, runs: 1, expected };
+    let task = |what, expected| Task {
+        table: TABLE,
+        what,
+        divisor: keys,
+        runs: 1,
+        settled: None,
+        expected,
+    };
 
     let map = Hash::<u32, u64>::create("bench", keys)?;
     map.update_all((0..keys).map(|key| (key, u64::from(key))))?;
@@ -111,7 +118,14 @@ fn writes(report: &mut Report, keys: u32) -> Result<(), Error> {
     let fill = || Ok(map.update_all((0..keys).map(|key| (key, 1))).map(drop)?);
     fill()?;
     let (fd, handle) = (map.as_fd().as_raw_fd(), MapHandle::from_map_id(map.info().id)?);
-    let task = |what| Task { table: TABLE, what, divisor: keys, runs: 1, expected: keys.into() };
+    let task = |what| Task {
+        table: TABLE,
+        what,
+        divisor: keys,
+        runs: 1,
+        settled: None,
+        expected: keys.into(),
+    };
     let mut cases = [
         Case::new("libbpf, C", || each(keys, |key| c::update(fd, &key, &7).map(|()| 1))),
         Case::new("bpf-atlas", || {
@@ -165,6 +179,6 @@ fn update_all(report: &mut Report, many: u32) -> Result<(), Error> {
     ];
     let what = format!("{many} updates, Hash: ns an entry");
     let expected = many.into();
-    let task = Task { table: TABLE, what: &what, divisor: many, runs: 1, expected };
+    let task = Task { table: TABLE, what: &what, divisor: many, runs: 1, settled: None, expected };
     report.measure(&task, &mut cases)
 }

@@ -10,7 +10,7 @@ use bpf_atlas::{
 use libbpf_rs::MapHandle;
 
 use super::c::{BatchLoop, Dumps, by_key, libbpf_rs};
-use super::measure::{Case, Report, Task};
+use super::measure::{Case, MANY_ENTRIES, Report, Task};
 use super::{Error, Kind, Others};
 
 pub const TABLE: &str = "Walks: ns an entry";
@@ -191,7 +191,9 @@ pub fn run<O: Others>(report: &mut Report, chosen: &Chosen<'_>) -> Result<(), Er
             let what = what(name, entries);
             // A turn takes a millisecond or more.
             let runs = (20_000 / entries).max(1);
-            let task = Task { table: TABLE, what: &what, divisor: entries, runs, expected };
+            let settled = (20_000..MANY_ENTRIES).contains(&entries).then_some(3);
+            let task =
+                Task { table: TABLE, what: &what, divisor: entries, runs, settled, expected };
             report.measure(&task, cases)
         };
         if chosen.has("Hash") {
@@ -251,7 +253,7 @@ pub fn sparse(report: &mut Report) -> Result<(), Error> {
         let what = format!("Hash, {entries} of {room}");
         let expected = values(entries).map(|one| one.1).sum();
         let table = "Sparse maps: ns a walk";
-        let task = Task { table, what: &what, divisor: 1, runs, expected };
+        let task = Task { table, what: &what, divisor: 1, runs, settled: None, expected };
         report.measure(&task, &mut cases)?;
     }
     Ok(())
@@ -284,7 +286,7 @@ pub fn batch_sizes(report: &mut Report, most: u32) -> Result<(), Error> {
         let expected = values(entries).map(|one| one.1).sum();
         let runs = (20_000 / entries).max(1);
         let table = "`with_batch_size` of so many entries, `sum`: ns an entry";
-        let task = Task { table, what: &what, divisor: entries, runs, expected };
+        let task = Task { table, what: &what, divisor: entries, runs, settled: None, expected };
         report.measure(&task, &mut cases)?;
     }
     Ok(())
@@ -304,7 +306,14 @@ pub fn against_cpus(report: &mut Report, compiled: Option<&Path>) -> Result<(), 
     let expected = values(entries).map(|one| one.1).sum::<u64>() * cpus() as u64;
     let mut measure = |kind: &str, cases: &mut [Case<'_>]| {
         let what = format!("{kind}, {} CPUs", cpus());
-        let task = Task { table: CPUS_TABLE, what: &what, divisor: entries, runs: 1, expected };
+        let task = Task {
+            table: CPUS_TABLE,
+            what: &what,
+            divisor: entries,
+            runs: 1,
+            settled: None,
+            expected,
+        };
         report.measure(&task, cases)
     };
     measure("PerCpuHash", &mut against!(hash, entries, expected, dumps))?;
