@@ -305,3 +305,33 @@ impl<M: Gatherable + fmt::Debug> fmt::Debug for Gatherer<M> {
         f.debug_struct("Gatherer").field("map", &self.map).field("mode", &self.mode()).finish()
     }
 }
+
+#[cfg(all(test, not(miri)))]
+mod tests {
+    use super::*;
+    use crate::{Capability, PerCpu, PerCpuHash};
+
+    /// No kernel is known where a value is not at its address, and a race is not to be had
+    /// at will.
+    #[test]
+    fn a_gatherer_that_went_astray_goes_on_by_lookups() {
+        if !Capability::Bpf.is_effective() || !Capability::Perfmon.is_effective() {
+            println!("skipped: takes CAP_BPF and CAP_PERFMON");
+            return;
+        }
+        let map = PerCpuHash::<u32, u64>::create("astray", 10).unwrap();
+        map.update(3, &PerCpu::splat(5)).unwrap();
+        let total = 5 * map.raw().shape().cpus as u64;
+        let mut gatherer = Gatherer::sampling(&map).at_least("").unwrap();
+        for least in [None, Some(1)] {
+            let gathered = gatherer.run_by_lookups(least).unwrap();
+            assert_eq!(gathered, [Gathered { key: 3, value: total }]);
+        }
+        assert_eq!(gatherer.run_by_lookups(Some(i128::from(total) + 1)).unwrap(), []);
+        assert_eq!(
+            (gatherer.mode(), gatherer.way()),
+            (GatherMode::Kernel, Some(GatherWay::Lookups))
+        );
+        assert_eq!(gatherer.gather().unwrap().len(), 1);
+    }
+}
