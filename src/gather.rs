@@ -58,7 +58,7 @@ impl fmt::Display for GatherMode {
 /// A batch copies every CPU's value of every key out of the kernel; this copies one
 /// total, and nothing that a [threshold](Self::at_least) leaves out. One system call
 /// for the whole map, whatever its size; of a hash before Linux 6.2 with many possible
-/// CPUs six, and one more a million entries. Loading the program costs some
+/// CPUs five, and one more a million entries. Loading the program costs some
 /// milliseconds, once for each gatherer, and it keeps memory for
 /// `max_entries` records.
 ///

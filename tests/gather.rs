@@ -266,6 +266,24 @@ fn gather_walks_where_the_program_cannot_add_up() {
     gives(&map, PLAIN, &map.iter().map(Result::unwrap).collect());
 }
 
+/// An iterator pauses after a million elements, and goes on from there.
+#[test]
+fn gather_by_copies_goes_on_after_a_million() {
+    let entries = 2_100_000_u32;
+    let map = PerCpuHash::<u32, u8>::create("many", entries).unwrap();
+    map.update_all((0..entries).map(|key| (key, PerCpu::splat(key as u8)))).unwrap();
+    let cpus = PerCpu::splat(0_u8).len() as u8;
+    let mut gatherer = Gatherer::sampling(&map).forced(GatherWay::Copies);
+    assert_eq!(gatherer.mode(), GatherMode::Kernel);
+    let gathered = gatherer.gather().unwrap();
+    assert_eq!(gathered.len(), entries as usize);
+    let mut seen = vec![false; entries as usize];
+    for one in gathered {
+        assert_eq!(one.value, (one.key as u8).wrapping_mul(cpus));
+        assert!(!std::mem::replace(&mut seen[one.key as usize], true), "{} twice", one.key);
+    }
+}
+
 /// Of an empty bucket the program costs more than a batch does.
 #[test]
 fn gather_walks_a_hash_that_was_nearly_empty() {
