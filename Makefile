@@ -1,13 +1,14 @@
 # Two commands: `make demo` shows live system call rates, `make test` runs everything. Both install
 # what is missing first. Where make itself is missing, scripts/demo.sh and scripts/test.sh will do.
 
-.PHONY: help demo test lint sanitize deps bench bench-quick wild clean
+.PHONY: help demo test lint sanitize vm deps bench bench-quick bench-cpus wild clean
 
 help:
 	@echo 'make demo         live system call rates per process'
 	@echo 'make test         the whole suite, as root on this kernel, and every check'
 	@echo 'make lint         the checks alone: layout, clippy, documentation'
 	@echo 'make sanitize     the unsafe code under AddressSanitizer'
+	@echo 'make vm           tests on Linux 5.10 and 6.1, under QEMU: fetches two kernels'
 	@echo 'make deps         what building and testing need, installed where missing'
 	@echo 'make bench        every benchmark, with all peers; OUT=docs/bench to keep the figures'
 	@echo 'make bench-quick  every benchmark, in a short form, without aya'
@@ -31,6 +32,9 @@ sanitize:
 		--lib --no-default-features --target "$$(rustc -vV | sed -n 's/^host: //p')" --target-dir target/sanitize \
 		sys:: -- --skip model
 
+vm:
+	@scripts/vm.sh
+
 deps:
 	@scripts/deps.sh build test lint
 
@@ -42,6 +46,9 @@ bench-quick:
 
 bench-cpus:
 	@scripts/bench-cpus.sh $(OUT)
+
+wild:
+	@docs/wild/run
 
 clean:
 	cargo clean

@@ -128,6 +128,9 @@ macro_rules! against {
                 map.for_each(|_, value| sum = sum.wrapping_add(value.sum()))?;
                 Ok(sum)
             }),
+            Case::new("iter", move || {
+                map.iter().try_fold(0_u64, |sum, entry| Ok(sum.wrapping_add(entry?.1.sum())))
+            }),
             Case::new("bpf_iter, seq file", move || dump.sum()),
         ];
         println!("<!-- gather chooses {:?} -->", Gatherer::sampling(map).way());
