@@ -27,6 +27,8 @@ while read -r name _; do
     program=$(grep -E "/$name-[0-9a-f]+$" "$built") || die "tests/vm/programs has $name, and there is no such test."
     vm_add "$root" "$program" "$name"
 done <"$root/order"
+# busybox has none that takes sets.
+vm_add "$root" "$(command -v setpriv)" usr/bin/setpriv
 # Tests know the places of their sources and objects.
 mkdir -p "$root$PWD/target/tmp"
 cp -r include tests "$root$PWD"
