@@ -67,6 +67,9 @@ mod pod;
 #[cfg(feature = "probes")]
 pub mod probes;
 mod proof;
+#[cfg(test)]
+#[path = "../tests/support/random.rs"]
+mod random;
 mod rates;
 mod raw;
 mod ring;

@@ -21,7 +21,8 @@ use libbpf_rs::Map;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use programs::Programs;
 use ring_programs::{Numbered, load, produce, read_all, reader};
-use support::{Pins, Random, child, role};
+use support::random::Random;
+use support::{Pins, child, role};
 
 /// Where a child finds the ring.
 const PIN: &str = "BPF_ATLAS_TEST_PIN";

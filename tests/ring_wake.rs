@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use bpf_atlas::{Array, Error, MappedArray, OpenError, Pod, RingBuf, WakeUp};
 use nix::time::{ClockId, clock_gettime};
 use programs::{Programs, resize, two_cpus};
-use support::{Random, pin_to};
+use support::pin_to;
+use support::random::Random;
 
 #[derive(Clone, Copy, Debug, PartialEq, Pod)]
 #[repr(C)]

@@ -8,7 +8,8 @@ use std::thread;
 use bpf_atlas::{Array, Error, Hash, LruHash, LruPerCpuHash, PerCpu, PerCpuArray, PerCpuHash};
 
 mod support;
-use support::{Once, Random};
+use support::Once;
+use support::random::Random;
 
 fn cpus() -> usize {
     PerCpu::splat(0_u64).len()

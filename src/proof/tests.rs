@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 use crate::layout::{Field, LayoutKind};
+use crate::random::{number, seed};
 use crate::{Hash, Pod, RawMap, agent};
 use bpf_atlas_btf::Error as BtfError;
 
@@ -194,14 +195,9 @@ fn a_map_without_btf_is_proved_by_its_sizes() {
 fn hostile_btf_is_an_answer_or_an_error() {
     let map = flows();
     let good = crate::sys::btf::by_id(map.shape().btf_id).unwrap();
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = move || {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random
-    };
-    let seconds = std::env::var("BPF_ATLAS_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok());
+    let mut random = seed(20_260_101);
+    let mut next = move || random.next();
+    let seconds = number("BPF_ATLAS_FUZZ_SECONDS");
     let end = std::time::Instant::now() + std::time::Duration::from_secs(seconds.unwrap_or(2));
     let (mut read, mut answered) = (0_u64, 0_u64);
     while std::time::Instant::now() < end {
