@@ -115,6 +115,13 @@ pub fn pin_to(cpu: usize) {
     sched_setaffinity(Pid::from_raw(0), &only).expect("move to an allowed CPU");
 }
 
+/// How often this thread has gone to sleep.
+pub fn sleeps() -> u64 {
+    let status = fs::read_to_string("/proc/thread-self/status").expect("this thread's status");
+    let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    count.and_then(|count| count.trim().parse().ok()).expect("a number of switches")
+}
+
 /// Raises a flag when dropped, so that threads which wait for it end, also when
 /// their starter panics.
 pub struct RaiseOnDrop<'a>(pub &'a AtomicBool);
