@@ -25,7 +25,7 @@ pub use pace::WakeUp;
 pub use record::Record;
 pub use reorder::Reorder;
 pub use ring_buf::RingBuf;
-pub use rings::Rings;
+pub use rings::{RingKey, Rings};
 pub use stats::{RingStats, RingTotals};
 pub use user::UserRingBuf;
 pub use wait::Waker;
