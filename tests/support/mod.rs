@@ -1,8 +1,10 @@
 //! What the tests share. Each test binary uses a part of it.
 #![allow(dead_code, reason = "no test binary uses everything")]
 
+use std::fmt::Display;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::{env, fs, process};
 
@@ -15,6 +17,16 @@ use nix::unistd::Pid;
 /// Says that a test could not run here, and why.
 pub fn skipped(name: &str, why: &str) {
     println!("skipped: {name}: {why}");
+}
+
+/// Prints a message, and sees to it that it says what it must.
+#[track_caller]
+pub fn says(error: impl Display, words: &[&str]) {
+    let said = error.to_string();
+    println!("{said}");
+    for word in words {
+        assert!(said.contains(word), "{word:?} is not in {said:?}");
+    }
 }
 
 /// A folder of the test's own that goes when this is dropped.
@@ -95,6 +107,24 @@ pub fn child_with(kept: &[u32], name: &str, role: &str) -> Option<Command> {
     command.arg("--inh-caps=-all").arg(format!("--bounding-set={bounds}")).arg("--");
     command.arg(env::current_exe().expect("a mounted /proc"));
     Some(as_child(command, name, role))
+}
+
+/// Runs the test `name` with each of these sets of capabilities and no other; the role is
+/// the one that is missing then, or `all`. `run` starts the child.
+#[track_caller]
+pub fn with_each(
+    name: &str,
+    sets: &[(&[u32], &str)],
+    run: impl Fn(&mut Command) -> io::Result<Output>,
+) {
+    for (kept, role) in sets {
+        let Some(mut child) = child_with(kept, name, role) else {
+            return skipped(name, "no setpriv");
+        };
+        let output = run(&mut child).expect("start the child");
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success() && said.contains("1 passed"), "{role}: {said}");
+    }
 }
 
 fn as_child(mut command: Command, name: &str, role: &str) -> Command {

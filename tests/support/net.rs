@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -183,6 +183,18 @@ impl Sender {
         let sent = sendto(self.socket.as_raw_fd(), frame, &self.to, MsgFlags::empty());
         assert_eq!(sent, Ok(frame.len()), "send a frame of {} bytes", frame.len());
     }
+}
+
+/// Kills a child that attaches an XDP program to the right end, when it has.
+#[track_caller]
+pub fn nothing_stays_attached(mut child: Command) {
+    let net = Net::new();
+    let child = child.stdout(Stdio::null());
+    let mut child = net.right(|| child.spawn()).expect("start the child");
+    eventually("attached by the child", || net.has_xdp());
+    child.kill().expect("kill the child");
+    child.wait().expect("a child of ours");
+    eventually("detached", || !net.has_xdp());
 }
 
 /// Waits until `done`, for as long as a loaded machine may take.
