@@ -72,6 +72,10 @@ impl Net {
                 .expect("a kernel with IPv6");
             ip(&format!("address add {own}/64 dev {interface} nodad"));
             ip(&format!("neighbour add {peer} lladdr {mac} dev {interface} nud permanent"));
+            // The kernel makes the address its own a little later, and drops until then what
+            // comes to it: a SYN would be sent again before anybody looks.
+            let own = format!("local {own} dev {interface}");
+            eventually("the address", || ip("-6 route show table local").contains(&own));
         };
         net.left(|| side(LEFT, LEFT_IP6, RIGHT_IP6, RIGHT_MAC));
         net.right(|| side(RIGHT, RIGHT_IP6, LEFT_IP6, LEFT_MAC));
