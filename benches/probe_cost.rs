@@ -19,6 +19,7 @@ mod frames;
 mod kernel;
 #[path = "probe_cost/start.rs"]
 mod start;
+mod support;
 #[path = "probe_cost/worker.rs"]
 mod worker;
 
@@ -26,8 +27,7 @@ use std::{env, fs};
 
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
-
-type Error = Box<dyn std::error::Error + Send + Sync>;
+use support::Error;
 
 fn main() -> Result<(), Error> {
     let args: Vec<_> = env::args().skip(1).collect();

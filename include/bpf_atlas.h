@@ -231,15 +231,18 @@ enum {
 	};                                     \
 	__ATLAS_RING_MAPS(name, bytes)
 
-#define ATLAS_RING_OF(name, bytes, events) \
-	struct name##_totals {             \
-		__u64 submitted;           \
-		__u64 lost;                \
-		__u64 busy;                \
-		struct {                   \
-			events             \
-		} events_of[0];            \
-	};                                 \
+/* What comes behind a comma is told of, and left out. */
+#define ATLAS_RING_OF(name, bytes, events, ...)                                  \
+	_Static_assert(sizeof(#__VA_ARGS__) == 1,                                \
+		       #name ": no comma between one ATLAS_EVENT and the next"); \
+	struct name##_totals {                                                   \
+		__u64 submitted;                                                 \
+		__u64 lost;                                                      \
+		__u64 busy;                                                      \
+		struct {                                                         \
+			events                                                   \
+		} events_of[0];                                                  \
+	};                                                                       \
 	__ATLAS_RING_MAPS(name, bytes)
 
 /*
@@ -399,7 +402,8 @@ static __always_inline int __atlas_ring_output(void *ring, void *totals, void *d
 
 /*
  * A pointer to a record of that type with its kind set, or NULL. Submit or discard
- * each one. (A tag that is a macro is pasted before it is expanded: not by atlas_event.)
+ * each one. A tag may be a macro, since it is pasted before it is expanded; so it cannot
+ * come by way of another macro, and atlas_event is no use here.
  */
 #define atlas_event_reserve(name, tag)                                                            \
 	({                                                                                        \

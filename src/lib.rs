@@ -67,6 +67,9 @@ mod pod;
 #[cfg(feature = "probes")]
 pub mod probes;
 mod proof;
+#[cfg(test)]
+#[path = "../tests/support/random.rs"]
+mod random;
 mod rates;
 mod raw;
 mod ring;
@@ -105,8 +108,8 @@ pub use raw::RawMap;
 #[cfg(feature = "tokio")]
 pub use ring::AsyncRingBuf;
 pub use ring::{
-    Event, EventIter, Record, Reorder, RingBuf, RingStats, RingTotals, Rings, UserRingBuf, WakeUp,
-    Waker,
+    Event, EventIter, Record, Reorder, RingBuf, RingKey, RingStats, RingTotals, Rings, UserRingBuf,
+    WakeUp, Waker,
 };
 pub use snapshot::Snapshot;
 pub use source::MapSource;

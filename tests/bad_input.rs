@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsStr;
-use std::fmt::Display;
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -15,18 +14,9 @@ use bpf_atlas::{
 };
 
 mod support;
-use support::{Folder, Once, Pins};
+use support::{Folder, Once, Pins, says};
 #[path = "support/programs.rs"]
 mod programs;
-
-#[track_caller]
-fn says(error: impl Display, words: &[&str]) {
-    let said = error.to_string();
-    println!("{said}");
-    for word in words {
-        assert!(said.contains(word), "{word:?} is not in {said:?}");
-    }
-}
 
 #[track_caller]
 fn invalid<T>(result: Result<T, OpenError>, words: &[&str]) {

@@ -2,7 +2,6 @@
 //! No error is taken for an end or an absence.
 #![forbid(unsafe_code)]
 
-use std::fmt::Display;
 use std::fs;
 
 use bpf_atlas::{
@@ -14,17 +13,7 @@ use libbpf_rs::{MapCore, MapHandle, MapType};
 #[path = "support/programs.rs"]
 mod programs;
 mod support;
-use support::{Folder, Pins};
-
-/// Prints a message, and sees to it that it says what it must.
-#[track_caller]
-fn says(error: impl Display, words: &[&str]) {
-    let said = error.to_string();
-    println!("{said}");
-    for word in words {
-        assert!(said.contains(word), "{word:?} is not in {said:?}");
-    }
-}
+use support::{Folder, Pins, says};
 
 #[track_caller]
 fn write_only<T>(result: Result<T, Error>) {

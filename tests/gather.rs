@@ -11,7 +11,7 @@ use bpf_atlas::{
     Accumulate, Array, Error, GatherMode, GatherWay, Gatherable, Gatherer, Hash, LruHash, PerCpu,
     PerCpuArray, PerCpuHash, Pod,
 };
-use support::Random;
+use support::random::Random;
 
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Accumulate)]
 #[repr(C)]

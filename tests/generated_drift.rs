@@ -52,15 +52,7 @@ fn main() {
 
 /// The same crate as that of the README's test, for what was built of it.
 fn sample(main: &str, option: &str) -> Crate {
-    let library = env!("CARGO_MANIFEST_DIR");
-    let made = Crate::new(
-        "agent",
-        &format!(
-            "[dependencies]\nbpf-atlas = {{ path = {library:?}, default-features = false }}\n\n\
-             [build-dependencies]\nbpf-atlas-build = {{ path = \"{library}/crates/bpf-atlas-build\" \
-             }}\n"
-        ),
-    );
+    let made = Crate::agent();
     made.write(
         "build.rs",
         &format!(

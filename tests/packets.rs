@@ -9,7 +9,6 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
-use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
@@ -359,14 +358,7 @@ fn g8_a_process_that_is_killed_leaves_nothing_attached() {
         let _packets = Packets::builder(RIGHT).attach().expect("attach in the child");
         thread::sleep(Duration::from_secs(600));
     }
-    let net = Net::new();
-    let mut child = support::child(NAME, "hold");
-    let child = child.stdout(Stdio::null());
-    let mut child = net.right(|| child.spawn()).expect("start the child");
-    eventually("attached by the child", || net.has_xdp());
-    child.kill().expect("kill the child");
-    child.wait().expect("a child of ours");
-    eventually("detached", || !net.has_xdp());
+    nothing_stays_attached(support::child(NAME, "hold"));
 }
 
 #[test]
@@ -392,17 +384,11 @@ fn g9_the_missing_capability_is_named_and_three_are_enough() {
         return;
     }
     let net = Net::new();
-    for (kept, role) in [
+    let sets = [
         (&[NET_ADMIN, PERFMON][..], "CAP_BPF"),
         (&[BPF, PERFMON], "CAP_NET_ADMIN"),
         (&[BPF, NET_ADMIN], "CAP_PERFMON"),
         (&[BPF, NET_ADMIN, PERFMON], "all"),
-    ] {
-        let Some(mut child) = support::child_with(kept, NAME, role) else {
-            return support::skipped(NAME, "no setpriv");
-        };
-        let output = net.right(|| child.output()).expect("start the child");
-        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        assert!(output.status.success() && said.contains("1 passed"), "{role}: {said}");
-    }
+    ];
+    support::with_each(NAME, &sets, |child| net.right(|| child.output()));
 }

@@ -3,7 +3,6 @@
 //! that the kernel allows (G9), and a ring has one reader at a time (G6).
 #![forbid(unsafe_code)]
 
-use std::fmt::Display;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -21,7 +20,7 @@ use libbpf_rs::{MapCore, MapHandle, MapType};
 #[path = "support/programs.rs"]
 mod programs;
 mod support;
-use support::{Pins, RaiseOnDrop, child, child_with, role, skipped};
+use support::{Pins, RaiseOnDrop, child, child_with, role, says, skipped};
 
 /// For `setfsuid`.
 const CAP_SETUID: u32 = 7;
@@ -30,15 +29,6 @@ const CAP_BPF: u32 = 39;
 
 /// Where the parent has pinned a map of `u32` to `u64` with the entry 1: 2.
 const PIN: &str = "BPF_ATLAS_TEST_PIN";
-
-#[track_caller]
-fn says(error: impl Display, words: &[&str]) {
-    let said = error.to_string();
-    println!("{said}");
-    for word in words {
-        assert!(said.contains(word), "{word:?} is not in {said:?}");
-    }
-}
 
 /// Runs a child and shows what it said.
 #[track_caller]

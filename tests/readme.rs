@@ -21,15 +21,7 @@ fn file(name: &str) -> &'static str {
 
 #[test]
 fn the_readmes_agent_builds_runs_and_is_as_short_as_it_says() {
-    let library = env!("CARGO_MANIFEST_DIR");
-    let made = Crate::new(
-        "agent",
-        &format!(
-            "[dependencies]\nbpf-atlas = {{ path = {library:?}, default-features = false }}\n\n\
-             [build-dependencies]\nbpf-atlas-build = {{ path = \"{library}/crates/bpf-atlas-build\" \
-             }}\n"
-        ),
-    );
+    let made = Crate::agent();
     let names = ["src/bpf/calls.bpf.c", "build.rs", "src/main.rs"];
     let mut lines = 0;
     for name in names {

@@ -8,7 +8,6 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::process::Stdio;
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -268,12 +267,5 @@ fn g8_a_process_that_is_killed_leaves_nothing_attached() {
         let _recent = RecentIps::builder(RIGHT).attach().expect("attach in the child");
         thread::sleep(Duration::from_secs(600));
     }
-    let net = Net::new();
-    let mut child = support::child(NAME, "hold");
-    let child = child.stdout(Stdio::null());
-    let mut child = net.right(|| child.spawn()).expect("start the child");
-    eventually("attached by the child", || net.has_xdp());
-    child.kill().expect("kill the child");
-    child.wait().expect("a child of ours");
-    eventually("detached", || !net.has_xdp());
+    nothing_stays_attached(support::child(NAME, "hold"));
 }

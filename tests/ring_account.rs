@@ -20,7 +20,8 @@ use std::{env, path::Path};
 
 use bpf_atlas::{Array, PerCpuArray, Pod, RingBuf, RingTotals, WakeUp};
 use programs::{Programs, on_cpus, resize};
-use support::{Pins, Random, allowed_cpus, child, role};
+use support::random::Random;
+use support::{Pins, allowed_cpus, child, role};
 
 #[derive(Clone, Copy, Debug, Pod)]
 #[repr(C)]

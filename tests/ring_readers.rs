@@ -21,7 +21,8 @@ use libbpf_rs::Map;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use programs::Programs;
 use ring_programs::{Numbered, load, produce, read_all, reader};
-use support::{Pins, Random, child, role};
+use support::random::Random;
+use support::{Pins, child, role};
 
 /// Where a child finds the ring.
 const PIN: &str = "BPF_ATLAS_TEST_PIN";
@@ -104,6 +105,33 @@ fn g6_records_of_a_pinned_ring_outlive_program_and_reader() {
     drop(ring);
     let mut ring = RingBuf::open_pinned(pins.path("ring")).unwrap();
     assert_eq!(read_all(&mut ring), (1..10).collect::<Vec<_>>());
+}
+
+#[test]
+fn g6_the_stats_of_a_restarted_reader_add_up_from_its_first_look() {
+    let pins = Pins::new();
+    let programs = load(4096);
+    let mut ring = reader(&programs);
+    ring.pin(pins.path("ring")).unwrap();
+    // 24 bytes and a header: 127 fit, since a ring is never quite full.
+    assert_eq!(produce(&programs, 0, 0, 130), 3);
+    assert_eq!(read_all(&mut ring).len(), 127);
+    produce(&programs, 0, 130, 3);
+    drop(ring);
+
+    let mut ring = RingBuf::<Numbered>::open_pinned(pins.path("ring")).unwrap();
+    let first = ring.stats().unwrap();
+    assert_eq!((first.produced(), first.lost(), first.delivered), (133, 3, 0));
+    assert_eq!(read_all(&mut ring).len(), 3);
+    let now = ring.stats().unwrap().since(&first);
+    assert_eq!((now.produced(), now.accounted()), (0, 3), "what waited then");
+
+    let first = ring.stats().unwrap();
+    assert_eq!(produce(&programs, 0, 133, 131), 4);
+    read_all(&mut ring);
+    let now = ring.stats().unwrap().since(&first);
+    assert_eq!((now.produced(), now.accounted()), (131, 131));
+    assert_eq!((now.delivered, now.lost_full, now.waiting, now.capacity), (127, 4, 0, 4096));
 }
 
 #[test]

@@ -19,7 +19,7 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::gettid;
 use programs::{Programs, await_for, two_cpus};
 use ring_programs::{load, produce, produce_with, read_all, reader};
-use support::pin_to;
+use support::{pin_to, sleeps};
 
 const NO_WAKEUP: u64 = 1;
 const FORCE_WAKEUP: u64 = 2;
@@ -29,13 +29,6 @@ const LONG: Duration = Duration::from_secs(20);
 /// The time that this thread has spent on a CPU.
 fn cpu_time() -> Duration {
     Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap())
-}
-
-/// How often this thread has gone to sleep.
-fn sleeps() -> u64 {
-    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
-    let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-    count.unwrap().trim().parse().unwrap()
 }
 
 /// What `f` gives, how long it took and how much CPU time of this thread.

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bpf_atlas::{Error, RingBuf, Rings, WakeUp};
+use bpf_atlas::{Error, RingBuf, Rings, WakeUp, Waker};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use programs::{Programs, on_cpus, two_cpus};
 use ring_programs::{Account, Numbered, load, produce, reader};
@@ -152,15 +152,8 @@ fn rings_a_panic_of_a_handler_consumes_its_record_and_no_other() {
     assert_eq!((panics, &seen[..]), (3, &(0..10).collect::<Vec<_>>()[..]));
 }
 
-#[test]
-fn rings_a_waker_ends_a_poll_and_the_descriptor_tells_of_events() {
-    let programs = load(4096);
-    let mut rings = Rings::new().unwrap();
-    let waker = rings.waker().unwrap();
-    // Without a ring, too.
-    waker.wake();
-    assert_eq!(rings.poll(None).unwrap(), 0);
-    rings.add(reader(&programs), |_: &Numbered, _: &[u8]| {}).unwrap();
+#[track_caller]
+fn is_ended_by(rings: &mut Rings<'_>, waker: &Waker) {
     let start = Instant::now();
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -170,6 +163,18 @@ fn rings_a_waker_ends_a_poll_and_the_descriptor_tells_of_events() {
         assert_eq!(rings.poll(None).unwrap(), 0);
     });
     assert!(start.elapsed() < LONG / 2);
+}
+
+#[test]
+fn rings_a_waker_ends_a_poll_and_the_descriptor_tells_of_events() {
+    let programs = load(4096);
+    let mut rings = Rings::new().unwrap();
+    let waker = rings.waker().unwrap();
+    // Without a ring, too.
+    waker.wake();
+    assert_eq!(rings.poll(None).unwrap(), 0);
+    rings.add(reader(&programs), |_: &Numbered, _: &[u8]| {}).unwrap();
+    is_ended_by(&mut rings, &waker);
 
     let readable = |rings: &Rings<'_>| {
         let mut fds = [PollFd::new(rings.as_fd(), PollFlags::POLLIN)];
@@ -180,6 +185,110 @@ fn rings_a_waker_ends_a_poll_and_the_descriptor_tells_of_events() {
     assert!(readable(&rings));
     assert_eq!(rings.poll(Duration::ZERO).unwrap(), 2);
     assert!(!readable(&rings));
+}
+
+/// Also one that was rung before the ring came, and one from in there.
+#[test]
+fn rings_a_waker_of_a_ring_goes_with_it_and_comes_back() {
+    let programs = load(4096);
+    let mut ring = reader(&programs);
+    let waker = ring.waker().unwrap();
+    let mut rings = Rings::new().unwrap();
+    waker.wake();
+    let key = rings.add(ring, |_: &Numbered, _: &[u8]| {}).unwrap();
+    assert_eq!(rings.poll(None).unwrap(), 0, "the one that was on its way");
+    let inside = rings.get_mut(key).unwrap().waker().unwrap();
+    for waker in [&waker, &inside, &waker.clone()] {
+        is_ended_by(&mut rings, waker);
+        // It was taken.
+        let start = Instant::now();
+        assert_eq!(rings.poll(Duration::from_millis(30)).unwrap(), 0);
+        assert!(start.elapsed() >= Duration::from_millis(30));
+    }
+
+    let mut ring = rings.remove(key).unwrap();
+    let start = Instant::now();
+    assert!(!ring.wait(Duration::from_millis(30)).unwrap(), "nothing was left behind");
+    assert!(start.elapsed() >= Duration::from_millis(30));
+    waker.wake();
+    assert!(!ring.wait(None).unwrap());
+    let start = Instant::now();
+    assert_eq!(rings.poll(Duration::from_millis(30)).unwrap(), 0);
+    assert!(start.elapsed() >= Duration::from_millis(30), "it woke its former reader");
+}
+
+/// A ring moves while somebody rings all the time: the last one is heard.
+#[test]
+fn rings_no_wake_up_is_lost_while_a_ring_moves() {
+    let programs = load(4096);
+    let mut ring = Some(reader(&programs));
+    let waker = ring.as_mut().unwrap().waker().unwrap();
+    let mut rings = Rings::new().unwrap();
+    for _ in 0..500 {
+        let key = thread::scope(|scope| {
+            let rung = scope.spawn(|| (0..20).for_each(|_| waker.wake()));
+            let key = rings.add(ring.take().unwrap(), |_: &Numbered, _: &[u8]| {}).unwrap();
+            rung.join().unwrap();
+            key
+        });
+        let start = Instant::now();
+        assert_eq!(rings.poll(LONG).unwrap(), 0);
+        assert!(start.elapsed() < LONG / 2);
+        ring = rings.remove(key);
+    }
+}
+
+#[test]
+fn rings_give_a_ring_by_its_key_for_its_stats_and_its_policy() {
+    let programs = [load(4096), load(4096), load(4096)];
+    let seen = Mutex::new(Vec::new());
+    let mut rings = Rings::new().unwrap();
+    let mut others = Rings::new().unwrap();
+    let [a, b, c] = [0, 1, 2].map(|which| {
+        let seen = &seen;
+        let handler =
+            move |event: &Numbered, _: &[u8]| seen.lock().unwrap().push((which, event.seq));
+        rings.add(woken_by(&programs[which], WakeUp::Latency), handler).unwrap()
+    });
+    assert!(others.get(a).is_none() && others.get_mut(a).is_none());
+    assert!(others.remove(a).is_none());
+
+    rings.get_mut(b).unwrap().set_wake_up(WakeUp::Throughput).unwrap();
+    let policies = [a, b, c].map(|key| rings.get(key).unwrap().wake_up());
+    assert_eq!(policies, [WakeUp::Latency, WakeUp::Throughput, WakeUp::Latency]);
+    let all = |rings: &mut Rings<'_>| {
+        while rings.poll(Duration::from_millis(20)).unwrap() > 0 {}
+        let mut seen = std::mem::take(&mut *seen.lock().unwrap());
+        seen.sort_unstable();
+        seen
+    };
+    for (which, programs) in programs.iter().enumerate() {
+        produce(programs, 0, 0, 1 + which as u64);
+    }
+    assert_eq!(all(&mut rings), [(0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2)]);
+    assert_eq!([a, b, c].map(|key| rings.get(key).unwrap().stats().unwrap().delivered), [1, 2, 3]);
+
+    // Out of turn, and with a record that is leaked: it was read, and what comes after it
+    // wakes the reader.
+    produce(&programs[0], 0, 1, 1);
+    std::mem::forget(rings.get_mut(a).unwrap().next().unwrap().unwrap());
+    assert_eq!(rings.poll(Duration::ZERO).unwrap(), 0);
+    produce(&programs[0], 0, 2, 1);
+    assert_eq!(all(&mut rings), [(0, 2)]);
+
+    // What is removed is read by whoever has it, and the others go on.
+    let mut ring = rings.remove(b).unwrap();
+    assert!(rings.remove(b).is_none() && rings.get(b).is_none());
+    for programs in &programs {
+        produce(programs, 0, 9, 1);
+    }
+    assert_eq!(all(&mut rings), [(0, 9), (2, 9)]);
+    assert_eq!((rings.len(), ring.wake_up()), (2, WakeUp::Throughput));
+    assert!(ring.wait(LONG).unwrap());
+    assert_eq!(ring.next().unwrap().unwrap().seq, 9);
+    rings.add(ring, |_: &Numbered, _: &[u8]| {}).unwrap();
+    produce(&programs[1], 0, 10, 1);
+    assert_eq!(rings.poll(LONG).unwrap(), 1);
 }
 
 /// Producers on two CPUs, each into both rings of other policies.

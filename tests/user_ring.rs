@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use bpf_atlas::{Error, OpenError, Pod, UserRingBuf};
 use programs::{Programs, resize};
-use support::{Pins, Random};
+use support::Pins;
+use support::random::Random;
 
 #[derive(Clone, Copy, Debug, PartialEq, Pod)]
 #[repr(C)]

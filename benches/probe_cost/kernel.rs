@@ -1,36 +1,19 @@
 //! The kernel half: sources compiled, programs loaded.
 
-use std::env;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use bpf_atlas::agent;
-use libbpf_cargo::SkeletonBuilder;
 use libbpf_rs::Object;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
-use super::Error;
+use super::support::{Error, compile_source};
 
 /// Compiles a source of this repository; where the object is.
 pub fn compile(source: &Path) -> Result<PathBuf, Error> {
-    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
-    let name = source.with_extension("o");
-    let name = name.file_name().ok_or("a file")?;
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let mut compiler = SkeletonBuilder::new();
-    if let Some(clang) = env::var_os("CLANG").filter(|clang| !clang.is_empty()) {
-        compiler.clang(clang);
-    }
-    compiler.source(source).obj(&file);
-    compiler.clang_args([
-        "-I".as_ref(),
-        include.as_os_str(),
-        "-Wall".as_ref(),
-        "-Werror".as_ref(),
-        "--system-header-prefix=bpf/".as_ref(),
-    ]);
-    compiler.build().map_err(|error| format!("{error:#}"))?;
-    Ok(file)
+    let name = source.file_name().and_then(OsStr::to_str).ok_or("a file")?;
+    compile_source(source, name.trim_end_matches(".bpf.c"))
 }
 
 /// Loads an object with one of its programs.

@@ -8,6 +8,7 @@ use super::{AttachKind, ProbeError};
 use crate::agent;
 use crate::caps::Capability;
 use crate::error::Errno;
+use crate::object::LoadedObject;
 
 /// Refuses at once, naming the first capability of `needs` that is missing.
 pub(super) fn require(probe: &'static str, needs: &[Capability]) -> Result<(), ProbeError> {
@@ -79,6 +80,15 @@ pub(super) fn page_size() -> u32 {
 pub(super) struct Programs(Vec<OwnedFd>);
 
 impl Programs {
+    /// Those of an object that are loaded.
+    pub(super) fn of(object: &LoadedObject) -> Result<Self, ProbeError> {
+        let mut programs = Self::default();
+        for program in object.libbpf().progs().filter(|program| program.autoload()) {
+            programs.keep(&program)?;
+        }
+        Ok(programs)
+    }
+
     /// Keeps a descriptor of a loaded program. It does not keep it attached.
     pub(super) fn keep(&mut self, program: impl AsFd) -> Result<(), ProbeError> {
         let fd = program.as_fd().try_clone_to_owned().map_err(|error| ProbeError::Sys {

@@ -1,11 +1,9 @@
 //! [`ExecEvents`]: every exec, who and with which arguments, and every exit.
 
-use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
-
 use super::attach::{Programs, check_ring_size, first_that_works, require};
 use super::clock::BootClock;
-use super::{AttachKind, Exec, Exit, Health, ProbeError, ProcessEvent};
+use super::ring::ring_probe;
+use super::{AttachKind, Exec, Exit, ProbeError, ProcessEvent};
 use crate::RingBuf;
 use crate::caps::Capability;
 use crate::object::LoadedObject;
@@ -224,10 +222,7 @@ impl ExecEventsBuilder {
         // The ring is open before anything is attached: nothing happens before
         // someone can read it.
         let (maps, object) = open.load()?.attach()?.into_parts();
-        let mut programs = Programs::default();
-        for program in object.libbpf().progs().filter(|program| program.autoload()) {
-            programs.keep(&program)?;
-        }
+        let programs = Programs::of(&object)?;
         let ring = maps.events.with_tail();
         Ok(ExecEvents { ring, programs, kind, failed_kind, _attached: object })
     }
@@ -290,59 +285,13 @@ impl ExecEvents {
         })?)
     }
 
-    /// Waits until there is something to drain, at most for `timeout`; whether
-    /// there is. `None` waits without end.
-    ///
-    /// # Errors
-    /// As [`RingBuf::wait`].
-    pub fn wait(&mut self, timeout: impl Into<Option<Duration>>) -> crate::Result<bool> {
-        self.ring.wait(timeout)
-    }
-
-    /// Execs and exits that found no room in the ring. One `BPF_MAP_LOOKUP_ELEM`.
-    ///
-    /// # Errors
-    /// As [`RingBuf::lost`].
-    pub fn lost(&self) -> crate::Result<u64> {
-        self.ring.lost()
-    }
-
-    /// The ring, for its totals and its descriptor.
-    pub fn ring(&self) -> &RingBuf<ProcessRecord> {
-        &self.ring
-    }
-
-    /// How full the ring is, in bytes, and what was lost or skipped.
-    ///
-    /// # Errors
-    /// [`Map`](ProbeError::Map), [`Sys`](ProbeError::Sys).
-    pub fn health(&self) -> Result<Health, ProbeError> {
-        Ok(Health {
-            entries: self.ring.waiting() as u64,
-            capacity: self.ring.capacity() as u64,
-            lost: self.ring.lost()?,
-            missed: self.programs.missed()?,
-            ..Health::default()
-        })
-    }
-
-    /// How it is attached.
-    pub fn attach_kind(&self) -> AttachKind {
-        self.kind
-    }
-
     /// How calls that fail are seen; `None` where they were not asked for.
     pub fn failed_attach_kind(&self) -> Option<AttachKind> {
         self.failed_kind
     }
 }
 
-impl AsFd for ExecEvents {
-    /// For `epoll` or `poll`: readable while there is something to drain.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.ring.as_fd()
-    }
-}
+ring_probe!(ExecEvents, ProcessRecord, "Execs and exits");
 
 #[cfg(test)]
 mod tests {

@@ -43,6 +43,7 @@ mod pid_counts;
 mod pid_syscalls;
 mod recent_ips;
 mod retransmit;
+mod ring;
 mod syscall_names;
 mod tcp_retransmits;
 mod xdp;

@@ -1,10 +1,10 @@
 //! [`TcpRetransmits`]: TCP segments that are sent again.
 
-use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::attach::{Programs, check_ring_size, first_that_works, page_size, require};
 use super::clock::BootClock;
+use super::ring::ring_probe;
 use super::{AttachKind, Health, ProbeError, Retransmit};
 use crate::caps::Capability;
 use crate::object::LoadedObject;
@@ -227,10 +227,7 @@ impl TcpRetransmitsBuilder {
         require(NAME, &NEEDS)?;
         let ((maps, object), kind) =
             first_that_works(NAME, kinds, |kind| self.load_as(kind, by_flow))?;
-        let mut programs = Programs::default();
-        for program in object.libbpf().progs().filter(|program| program.autoload()) {
-            programs.keep(&program)?;
-        }
+        let programs = Programs::of(&object)?;
         Ok((maps, programs, kind, object))
     }
 
@@ -279,55 +276,9 @@ impl TcpRetransmits {
         let clock = BootClock::now()?;
         Ok(self.ring.drain(|event| f(Retransmit { event, clock }))?)
     }
-
-    /// Waits until there is something to drain, at most for `timeout`; whether
-    /// there is. `None` waits without end.
-    ///
-    /// # Errors
-    /// As [`RingBuf::wait`].
-    pub fn wait(&mut self, timeout: impl Into<Option<Duration>>) -> crate::Result<bool> {
-        self.ring.wait(timeout)
-    }
-
-    /// Events that found no room in the ring. One `BPF_MAP_LOOKUP_ELEM`.
-    ///
-    /// # Errors
-    /// As [`RingBuf::lost`].
-    pub fn lost(&self) -> crate::Result<u64> {
-        self.ring.lost()
-    }
-
-    /// The ring, for its totals and its descriptor.
-    pub fn ring(&self) -> &RingBuf<TcpRetransmitEvent> {
-        &self.ring
-    }
-
-    /// How full the ring is, in bytes, and what was lost or skipped.
-    ///
-    /// # Errors
-    /// [`Map`](ProbeError::Map), [`Sys`](ProbeError::Sys).
-    pub fn health(&self) -> Result<Health, ProbeError> {
-        Ok(Health {
-            entries: self.ring.waiting() as u64,
-            capacity: self.ring.capacity() as u64,
-            lost: self.ring.lost()?,
-            missed: self.programs.missed()?,
-            ..Health::default()
-        })
-    }
-
-    /// How it is attached.
-    pub fn attach_kind(&self) -> AttachKind {
-        self.kind
-    }
 }
 
-impl AsFd for TcpRetransmits {
-    /// For `epoll` or `poll`: readable while there is something to drain.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.ring.as_fd()
-    }
-}
+ring_probe!(TcpRetransmits, TcpRetransmitEvent, "Events");
 
 impl TcpRetransmitsPerFlow {
     /// The map. It can be cloned and read when the programs are gone.

@@ -63,7 +63,7 @@ impl Comparison<'_> {
     fn step(&self, id: TypeId, depth: u32) -> Result<(), BtfError> {
         self.steps.set(self.steps.get() + 1);
         if depth > MAX_DEPTH || self.steps.get() > MAX_STEPS {
-            return Err(BtfError::Loop(id));
+            return Err(BtfError::TooDeep(id));
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
+use super::claim::{self, Claim};
 use super::event::{Event, Unfit};
 use super::lock::ConsumerLock;
 use super::pace::Pace;
@@ -12,9 +13,9 @@ use super::pins;
 use super::record::Record;
 use super::stats::RingTotals;
 use super::wait::Bed;
-use crate::error::{Error, Op, OpenError, Result};
+use crate::error::{Error, OpenError, Result};
 use crate::proof::{self, Proof, Unproved};
-use crate::raw::{MapKind, RawMap, Spec};
+use crate::raw::{MapKind, RawMap};
 use crate::source::MapSource;
 use crate::sys::ring::{Pages, Peek, Reader};
 use crate::{MapInfo, MapName, PerCpuArray};
@@ -70,9 +71,6 @@ pub struct RingBuf<E> {
     events: PhantomData<fn() -> E>,
 }
 
-/// `BPF_F_RB_OVERWRITE`: producers overwrite what is not read yet, by another
-/// protocol.
-const OVERWRITE: u32 = 1 << 19;
 /// What a drain reads at most before it gives the memory back.
 const RELEASE_EVERY: usize = 64;
 
@@ -118,41 +116,15 @@ impl<E: Event> RingBuf<E> {
     /// [`PermissionDenied`](OpenError::PermissionDenied),
     /// [`Unsupported`](OpenError::Unsupported), [`Sys`](OpenError::Sys).
     pub fn create(name: &str, bytes: u32) -> Result<Self, OpenError> {
-        super::check_size(name, bytes)?;
-        Self::over(RawMap::create(&Spec {
-            kind: MapKind::RingBuf,
-            name,
-            key_size: 0,
-            value_size: 0,
-            max_entries: bytes,
-            flags: 0,
-        })?)
+        Self::over(claim::create(MapKind::RingBuf, name, bytes)?)
     }
 
     fn over(raw: RawMap) -> Result<Self, OpenError> {
-        let shape = raw.shape();
-        let map = shape.name;
-        if shape.kind != MapKind::RingBuf {
-            let expected = MapKind::RingBuf;
-            return Err(OpenError::Kind { map, wanted: "RingBuf", expected, found: shape.kind });
-        }
-        if shape.flags & OVERWRITE != 0 {
-            return Err(OpenError::Unsupported {
-                what: format!("reading ring `{map}`, which overwrites (BPF_F_RB_OVERWRITE),"),
-                needs: "a ring without that flag",
-            });
-        }
-        let lock = ConsumerLock::take(shape.id, map)?;
-        let size = shape.max_entries as usize;
-        let pages = Pages::new(raw.as_fd(), size).map_err(|errno| OpenError::Sys {
-            what: format!("mapping ring `{map}`"),
-            op: Op::Mmap,
-            errno,
-        })?;
+        let claim = Claim::take(raw, MapKind::RingBuf, "RingBuf", Pages::new)?;
         Ok(Self {
-            raw,
-            reader: Reader::new(pages),
-            pace: Pace::new(size),
+            pace: Pace::new(claim.raw.max_entries() as usize),
+            raw: claim.raw,
+            reader: Reader::new(claim.pages),
             bed: Bed::default(),
             totals: None,
             proof: Proof::SizesOnly(Unproved::NoBtf),
@@ -160,7 +132,7 @@ impl<E: Event> RingBuf<E> {
             delivered: 0,
             refused: 0,
             skipped: 0,
-            _lock: lock,
+            _lock: claim.lock,
             events: PhantomData,
         })
     }

@@ -1,7 +1,10 @@
 //! [`Rings`]: one thread for several rings.
 
+use std::any::Any;
 use std::fmt;
+use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::pace::Look;
@@ -41,6 +44,24 @@ const TURN: usize = 1024;
 ///
 /// A panic of a handler passes through: the record it was given is consumed, and
 /// a further `poll` goes on.
+///
+/// A ring is still to be had, by the key that [`add`](Self::add) gives: its
+/// [`stats`](RingBuf::stats), another policy
+/// ([`set_wake_up`](RingBuf::set_wake_up)), or the ring itself.
+///
+/// ```no_run
+/// # use bpf_atlas::{RingBuf, Rings, WakeUp};
+/// # fn read(execs: RingBuf<u64>) -> Result<(), Box<dyn std::error::Error>> {
+/// # let mut rings = Rings::new()?;
+/// let key = rings.add(execs, |exec, _| println!("exec {exec}"))?;
+/// if let Some(execs) = rings.get_mut(key) {
+///     execs.set_wake_up(WakeUp::Throughput)?;
+///     println!("{:?}", execs.stats()?);
+/// }
+/// let execs = rings.remove(key).expect("it was added here");
+/// # Ok(())
+/// # }
+/// ```
 pub struct Rings<'h> {
     rings: Vec<Box<dyn Served + Send + 'h>>,
     bed: Bed,
@@ -48,8 +69,33 @@ pub struct Rings<'h> {
     first: usize,
 }
 
+/// Which ring of a [`Rings`]: what [`Rings::add`] gives. That of another `Rings` finds
+/// nothing.
+pub struct RingKey<E> {
+    number: u64,
+    events: PhantomData<fn() -> E>,
+}
+
+impl<E> Clone for RingKey<E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for RingKey<E> {}
+
+impl<E> fmt::Debug for RingKey<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RingKey").field(&self.number).finish()
+    }
+}
+
 /// A ring and its handler.
 trait Served {
+    fn number(&self) -> u64;
+    fn ring(&self) -> &dyn Any;
+    fn ring_mut(&mut self) -> &mut dyn Any;
+    fn into_ring(self: Box<Self>) -> Box<dyn Any>;
     fn look(&mut self, now: Instant) -> Result<Look>;
     fn has_record(&mut self) -> Result<bool>;
     fn serve(&mut self) -> Result<usize>;
@@ -58,12 +104,31 @@ trait Served {
 }
 
 struct Handled<E, F> {
+    number: u64,
     ring: RingBuf<E>,
     handler: F,
 }
 
 impl<E: Event, F: FnMut(E::Ref<'_>, &[u8])> Served for Handled<E, F> {
+    fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn ring(&self) -> &dyn Any {
+        &self.ring
+    }
+
+    fn ring_mut(&mut self) -> &mut dyn Any {
+        &mut self.ring
+    }
+
+    fn into_ring(self: Box<Self>) -> Box<dyn Any> {
+        Box::new(self.ring)
+    }
+
     fn look(&mut self, now: Instant) -> Result<Look> {
+        // One that was leaked by way of `get_mut`.
+        self.ring.consume();
         self.ring.look(now)
     }
 
@@ -85,30 +150,67 @@ impl<E: Event, F: FnMut(E::Ref<'_>, &[u8])> Served for Handled<E, F> {
 }
 
 impl<'h> Rings<'h> {
-    /// None yet. Costs two descriptors.
+    /// None yet. Costs two descriptors, one to see wake-ups by and one for its wakers.
     ///
     /// # Errors
     /// The system's, when no descriptor is to be had.
     pub fn new() -> std::io::Result<Self> {
         let mut bed = Bed::default();
         bed.make()?;
+        bed.waker()?;
         Ok(Self { rings: Vec::new(), bed, first: 0 })
     }
 
     /// Adds a ring: `handler` is given each event, and the bytes behind it where the
-    /// ring was opened [`with_tail`](RingBuf::with_tail). One `epoll_ctl`.
+    /// ring was opened [`with_tail`](RingBuf::with_tail). A [`Waker`] of the ring ends
+    /// the waits of [`poll`](Self::poll) from now on. One `epoll_ctl`.
     ///
     /// # Errors
     /// [`Sys`](Error::Sys).
-    pub fn add<E: Event, F>(&mut self, mut ring: RingBuf<E>, handler: F) -> Result<()>
+    pub fn add<E: Event, F>(&mut self, mut ring: RingBuf<E>, handler: F) -> Result<RingKey<E>>
     where
         F: FnMut(E::Ref<'_>, &[u8]) + Send + 'h,
     {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         ring.consume();
-        let seen = self.bed.see(ring.as_fd());
-        seen.map_err(|errno| ring.raw.explain(Op::Poll, Errno::from(errno)))?;
-        self.rings.push(Box::new(Handled { ring, handler }));
-        Ok(())
+        let waker = self.bed.waker().and_then(|waker| {
+            self.bed.see(ring.as_fd())?;
+            Ok(waker)
+        });
+        ring.bed.join(waker.map_err(|errno| ring.raw.explain(Op::Poll, Errno::from(errno)))?);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        self.rings.push(Box::new(Handled { number, ring, handler }));
+        Ok(RingKey { number, events: PhantomData })
+    }
+
+    /// The ring that was added under this key, unless it was removed. No system call.
+    pub fn get<E: Event>(&self, key: RingKey<E>) -> Option<&RingBuf<E>> {
+        self.rings[self.place(key)?].ring().downcast_ref()
+    }
+
+    /// The same, to choose its [`WakeUp`](super::WakeUp), or to read it out of turn. No
+    /// system call.
+    pub fn get_mut<E: Event>(&mut self, key: RingKey<E>) -> Option<&mut RingBuf<E>> {
+        let place = self.place(key)?;
+        self.rings[place].ring_mut().downcast_mut()
+    }
+
+    /// Takes the ring out, and drops its handler. Whoever had a [`Waker`] of it before
+    /// it was added wakes its reader again; one from in here wakes this `Rings`, as does
+    /// a wake-up that no [`poll`](Self::poll) has ended by yet. One `epoll_ctl`.
+    pub fn remove<E: Event>(&mut self, key: RingKey<E>) -> Option<RingBuf<E>> {
+        let place = self.place(key)?;
+        let ring = self.rings.remove(place).into_ring().downcast::<RingBuf<E>>();
+        let mut ring = *ring.expect("the key is of its type");
+        self.bed.unsee(ring.as_fd());
+        ring.bed.leave();
+        // Who was to be first still is.
+        self.first -= usize::from(place < self.first);
+        Some(ring)
+    }
+
+    fn place<E>(&self, key: RingKey<E>) -> Option<usize> {
+        self.rings.iter().position(|ring| ring.number() == key.number)
     }
 
     /// How many rings there are.
@@ -155,7 +257,7 @@ impl<'h> Rings<'h> {
     /// Something that ends the waits of [`poll`](Self::poll) from another thread.
     ///
     /// # Errors
-    /// The system's, when no descriptor is to be had.
+    /// None: its descriptor is there since [`new`](Self::new).
     pub fn waker(&mut self) -> std::io::Result<Waker> {
         Ok(self.bed.waker()?)
     }

@@ -80,6 +80,20 @@ impl RingStats {
     pub fn accounted(&self) -> u64 {
         self.delivered + self.lost() + self.refused + self.skipped
     }
+
+    /// What has been counted since `earlier`, of the same reader; what is there now as it
+    /// is now. See [`RingBuf::stats`](super::RingBuf::stats).
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            submitted: self.submitted.saturating_sub(earlier.submitted),
+            delivered: self.delivered.saturating_sub(earlier.delivered),
+            lost_full: self.lost_full.saturating_sub(earlier.lost_full),
+            lost_busy: self.lost_busy.saturating_sub(earlier.lost_busy),
+            refused: self.refused.saturating_sub(earlier.refused),
+            skipped: self.skipped.saturating_sub(earlier.skipped),
+            ..*self
+        }
+    }
 }
 
 impl<E: Event> RingBuf<E> {
@@ -110,6 +124,24 @@ impl<E: Event> RingBuf<E> {
     }
 
     /// Where the ring's records have gone. One `BPF_MAP_LOOKUP_ELEM`.
+    ///
+    /// Programs have counted since they were loaded, this reader since it was opened.
+    /// So one that is restarted on a pinned ring takes a first look and goes by the
+    /// difference. What waits at that look is delivered behind it and was submitted
+    /// before: with nothing waiting, as after [`skip`](Self::skip) while programs rest,
+    /// `accounted()` and `produced()` of the difference agree again.
+    ///
+    /// ```no_run
+    /// # fn read() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut events = bpf_atlas::RingBuf::<u64>::open_pinned("/sys/fs/bpf/events")?;
+    /// let before = events.stats()?;
+    /// while events.wait(None)? {
+    ///     events.drain(|event| println!("{event}"))?;
+    ///     println!("{} lost since the start", events.stats()?.since(&before).lost());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`lost`](Self::lost).

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
+use super::claim::{self, Claim};
 use super::lock::ConsumerLock;
 use crate::error::{Error, Op, OpenError, Result};
-use crate::raw::{MapKind, RawMap, Spec};
+use crate::raw::{MapKind, RawMap};
 use crate::source::MapSource;
 use crate::sys::commands::Errno;
 use crate::sys::pod::{Pod, bytes_of};
@@ -86,34 +87,19 @@ impl<E: Pod> UserRingBuf<E> {
     /// [`PermissionDenied`](OpenError::PermissionDenied),
     /// [`Unsupported`](OpenError::Unsupported), [`Sys`](OpenError::Sys).
     pub fn create(name: &str, bytes: u32) -> Result<Self, OpenError> {
-        super::check_size(name, bytes)?;
-        Self::over(RawMap::create(&Spec {
-            kind: MapKind::UserRingBuf,
-            name,
-            key_size: 0,
-            value_size: 0,
-            max_entries: bytes,
-            flags: 0,
-        })?)
+        Self::over(claim::create(MapKind::UserRingBuf, name, bytes)?)
     }
 
     fn over(raw: RawMap) -> Result<Self, OpenError> {
-        let shape = raw.shape();
-        let map = shape.name;
-        if shape.kind != MapKind::UserRingBuf {
-            let expected = MapKind::UserRingBuf;
-            return Err(OpenError::Kind {
-                map,
-                wanted: "UserRingBuf",
-                expected,
-                found: shape.kind,
-            });
-        }
-        let lock = ConsumerLock::take(shape.id, map)?;
-        let writer = Writer::new(raw.as_fd(), shape.max_entries as usize).map_err(|errno| {
-            OpenError::Sys { what: format!("mapping ring `{map}`"), op: Op::Mmap, errno }
-        })?;
-        Ok(Self { raw, writer, sent: 0, refused: 0, _lock: lock, events: PhantomData })
+        let claim = Claim::take(raw, MapKind::UserRingBuf, "UserRingBuf", Writer::new)?;
+        Ok(Self {
+            raw: claim.raw,
+            writer: claim.pages,
+            sent: 0,
+            refused: 0,
+            _lock: claim.lock,
+            events: PhantomData,
+        })
     }
 
     /// Sends a record. No system call. Programs see it whole or not at all, also

@@ -1,7 +1,7 @@
 //! Waiting for records.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, ppoll};
@@ -21,9 +21,9 @@ use crate::sys::ring::Peek;
 /// A wake-up is kept until a wait that finds nothing to read has ended by it: a
 /// reader that goes on as long as waits succeed sees everything that was there,
 /// then stops. Clones wake the same reader. One of a ring that goes into a
-/// [`Rings`](super::Rings) or an `AsyncRingBuf` wakes no one there: take that of the
-/// `Rings`, or drop the future. Made by [`RingBuf::waker`] and
-/// [`Rings::waker`](super::Rings::waker).
+/// [`Rings`](super::Rings) ends that one's [`poll`](super::Rings::poll) as long as the
+/// ring is in there. In an `AsyncRingBuf` nobody waits but the future, which is dropped
+/// instead. Made by [`RingBuf::waker`] and [`Rings::waker`](super::Rings::waker).
 ///
 /// ```no_run
 /// # fn read(mut ring: bpf_atlas::RingBuf<u64>) -> Result<(), Box<dyn std::error::Error>> {
@@ -34,30 +34,55 @@ use crate::sys::ring::Peek;
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct Waker(Arc<EventFd>);
+pub struct Waker(Arc<Bell>);
+
+#[derive(Debug)]
+struct Bell {
+    fd: EventFd,
+    /// Who is woken instead. Held while one is rung, so that no wake-up is left behind
+    /// when the reader moves.
+    instead: Mutex<Option<Waker>>,
+}
 
 impl Waker {
     pub(super) fn new() -> nix::Result<Self> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        Ok(Self(Arc::new(EventFd::from_flags(flags)?)))
+        let fd = EventFd::from_flags(flags)?;
+        Ok(Self(Arc::new(Bell { fd, instead: Mutex::new(None) })))
     }
 
     /// Ends the wait that is under way, or the next one. One `write`.
     pub fn wake(&self) {
-        // It can only fail for a counter at its end, which wakes as well.
-        let _ = self.0.write(1);
+        match &*self.instead() {
+            Some(other) => other.wake(),
+            // It can only fail for a counter at its end, which wakes as well.
+            None => drop(self.0.fd.write(1)),
+        }
     }
 
-    /// Takes the wake-up back: it was obeyed.
-    fn reset(&self) {
-        // It can only fail where there is none.
-        let _ = self.0.read();
+    /// Wakes `other` instead of its own reader from now on, or that one again. A wake-up
+    /// that was not obeyed yet goes along.
+    fn hand_to(&self, other: Option<Waker>) {
+        let mut instead = self.instead();
+        if let Some(other) = other.as_ref().filter(|_| self.reset()) {
+            other.wake();
+        }
+        *instead = other;
+    }
+
+    fn instead(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.0.instead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the wake-up back: it was obeyed. Whether there was one.
+    fn reset(&self) -> bool {
+        self.0.fd.read().is_ok()
     }
 }
 
 impl AsFd for Waker {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.0.fd.as_fd()
     }
 }
 
@@ -77,6 +102,8 @@ pub(super) enum On<'f> {
 pub(super) struct Bed {
     edges: Option<Epoll>,
     waker: Option<Waker>,
+    /// Its own waker, while it has another's.
+    own: Option<Waker>,
 }
 
 impl Bed {
@@ -102,6 +129,30 @@ impl Bed {
         match epoll.add(fd, EpollEvent::new(flags, 0)) {
             Err(nix::errno::Errno::EEXIST) => Ok(()),
             result => result,
+        }
+    }
+
+    /// No longer sees those of the ring `fd`.
+    pub(super) fn unsee(&self, fd: BorrowedFd<'_>) {
+        if let Some(epoll) = &self.edges {
+            // It can only fail for a ring that it does not see.
+            let _ = epoll.delete(fd);
+        }
+    }
+
+    /// Joins a reader of several, who waits in its place.
+    pub(super) fn join(&mut self, waker: Waker) {
+        self.own = self.waker.replace(waker.clone());
+        if let Some(own) = &self.own {
+            own.hand_to(Some(waker));
+        }
+    }
+
+    /// Waits for itself again.
+    pub(super) fn leave(&mut self) {
+        self.waker = self.own.take();
+        if let Some(own) = &self.waker {
+            own.hand_to(None);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::ptr;
+use std::{ptr, slice};
 
 use super::commands::{BatchOp, Commands, Errno};
 use super::pod::{Pod, RawBytes};
@@ -113,24 +113,45 @@ impl Map {
         assert_eq!(value.len(), self.shape.value_span());
     }
 
+    /// Reads the value of `key`, and deletes the entry if `op` says so. The result is the
+    /// part of `value` that was written.
+    #[inline(always)]
+    fn read<'v>(
+        &self,
+        op: BatchOp,
+        key: &RawBytes,
+        value: &'v mut [MaybeUninit<u8>],
+    ) -> Result<&'v mut [u8], Errno> {
+        self.check_key(key);
+        let value = &mut value[..self.shape.value_span()];
+        let call = match op {
+            BatchOp::Lookup => libbpf_sys::bpf_map_lookup_elem,
+            BatchOp::LookupAndDelete => libbpf_sys::bpf_map_lookup_and_delete_elem,
+        };
+        // SAFETY: the kernel reads `key_size` bytes and writes `value_span`
+        // bytes: the lengths of the two slices.
+        check(unsafe { call(self.raw_fd(), key.as_ptr().cast(), value.as_mut_ptr().cast()) })?;
+        // SAFETY: same size and alignment; on success the kernel has written the whole
+        // value.
+        Ok(unsafe { &mut *(ptr::from_mut(value) as *mut [u8]) })
+    }
+
+    #[inline(always)]
+    fn read_value<V: Pod>(&self, op: BatchOp, key: &RawBytes) -> Result<V, Errno> {
+        let mut value = MaybeUninit::<V>::uninit();
+        // SAFETY: the bytes of `value` are its own, may be uninitialised, and nothing else
+        // looks at it as long as they are borrowed.
+        let bytes = unsafe { slice::from_raw_parts_mut(value.as_mut_ptr().cast(), size_of::<V>()) };
+        let written = self.read(op, key, bytes)?.len();
+        assert_eq!(written, size_of::<V>());
+        // SAFETY: every byte was written, and any bit pattern is a valid `V`.
+        Ok(unsafe { value.assume_init() })
+    }
+
     /// `BPF_MAP_LOOKUP_ELEM` into a typed value of a kind that is not per-CPU.
     #[inline]
     pub(crate) fn lookup_value<V: Pod>(&self, key: &RawBytes) -> Result<V, Errno> {
-        let mut value = MaybeUninit::<V>::uninit();
-        self.check_key(key);
-        assert_eq!(size_of::<V>(), self.shape.value_span());
-        // SAFETY: the kernel reads `key_size` bytes and writes `value_span`
-        // bytes; both are the lengths of the buffers, checked just above.
-        check(unsafe {
-            libbpf_sys::bpf_map_lookup_elem(
-                self.raw_fd(),
-                key.as_ptr().cast(),
-                value.as_mut_ptr().cast(),
-            )
-        })?;
-        // SAFETY: on success the kernel has written every byte, and any bit
-        // pattern is a valid `V`.
-        Ok(unsafe { value.assume_init() })
+        self.read_value(BatchOp::Lookup, key)
     }
 
     /// `BPF_MAP_LOOKUP_ELEM`, all CPUs of a per-CPU kind, for a value of up to `N` words; zeroes
@@ -154,19 +175,7 @@ impl Map {
 
     /// `BPF_MAP_LOOKUP_AND_DELETE_ELEM` into a typed value.
     pub(crate) fn take_value<V: Pod>(&self, key: &RawBytes) -> Result<V, Errno> {
-        let mut value = MaybeUninit::<V>::uninit();
-        self.check_key(key);
-        assert_eq!(size_of::<V>(), self.shape.value_span());
-        // SAFETY: as in `lookup_value`.
-        check(unsafe {
-            libbpf_sys::bpf_map_lookup_and_delete_elem(
-                self.raw_fd(),
-                key.as_ptr().cast(),
-                value.as_mut_ptr().cast(),
-            )
-        })?;
-        // SAFETY: as in `lookup_value`.
-        Ok(unsafe { value.assume_init() })
+        self.read_value(BatchOp::LookupAndDelete, key)
     }
 
     /// `BPF_MAP_UPDATE_ELEM`; `value` holds all CPUs of a per-CPU kind.
@@ -327,19 +336,7 @@ impl Commands for Map {
         key: &RawBytes,
         value: &'v mut [MaybeUninit<u8>],
     ) -> Result<&'v mut [u8], Errno> {
-        self.check_key(key);
-        let value = &mut value[..self.shape.value_span()];
-        // SAFETY: the kernel reads `key_size` and writes `value_span` bytes:
-        // the lengths of the two slices.
-        check(unsafe {
-            libbpf_sys::bpf_map_lookup_elem(
-                self.raw_fd(),
-                key.as_ptr().cast(),
-                value.as_mut_ptr().cast(),
-            )
-        })?;
-        // SAFETY: on success the kernel has written the whole value.
-        Ok(unsafe { assume_init(value) })
+        self.read(BatchOp::Lookup, key, value)
     }
 
     fn lookup_and_delete<'v>(
@@ -347,25 +344,6 @@ impl Commands for Map {
         key: &RawBytes,
         value: &'v mut [MaybeUninit<u8>],
     ) -> Result<&'v mut [u8], Errno> {
-        self.check_key(key);
-        let value = &mut value[..self.shape.value_span()];
-        // SAFETY: as in `lookup`.
-        check(unsafe {
-            libbpf_sys::bpf_map_lookup_and_delete_elem(
-                self.raw_fd(),
-                key.as_ptr().cast(),
-                value.as_mut_ptr().cast(),
-            )
-        })?;
-        // SAFETY: on success the kernel has written the whole value.
-        Ok(unsafe { assume_init(value) })
+        self.read(BatchOp::LookupAndDelete, key, value)
     }
-}
-
-/// # Safety
-///
-/// Every byte of `bytes` must have been written.
-unsafe fn assume_init(bytes: &mut [MaybeUninit<u8>]) -> &mut [u8] {
-    // SAFETY: same size and alignment; initialised, as the caller promises.
-    unsafe { &mut *(ptr::from_mut(bytes) as *mut [u8]) }
 }

@@ -1,10 +1,14 @@
 //! What the tests share. Each test binary uses a part of it.
 #![allow(dead_code, reason = "no test binary uses everything")]
 
+use std::fmt::Display;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::{env, fs, process};
+
+pub mod random;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -13,6 +17,16 @@ use nix::unistd::Pid;
 /// Says that a test could not run here, and why.
 pub fn skipped(name: &str, why: &str) {
     println!("skipped: {name}: {why}");
+}
+
+/// Prints a message, and sees to it that it says what it must.
+#[track_caller]
+pub fn says(error: impl Display, words: &[&str]) {
+    let said = error.to_string();
+    println!("{said}");
+    for word in words {
+        assert!(said.contains(word), "{word:?} is not in {said:?}");
+    }
 }
 
 /// A folder of the test's own that goes when this is dropped.
@@ -95,6 +109,24 @@ pub fn child_with(kept: &[u32], name: &str, role: &str) -> Option<Command> {
     Some(as_child(command, name, role))
 }
 
+/// Runs the test `name` with each of these sets of capabilities and no other; the role is
+/// the one that is missing then, or `all`. `run` starts the child.
+#[track_caller]
+pub fn with_each(
+    name: &str,
+    sets: &[(&[u32], &str)],
+    run: impl Fn(&mut Command) -> io::Result<Output>,
+) {
+    for (kept, role) in sets {
+        let Some(mut child) = child_with(kept, name, role) else {
+            return skipped(name, "no setpriv");
+        };
+        let output = run(&mut child).expect("start the child");
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success() && said.contains("1 passed"), "{role}: {said}");
+    }
+}
+
 fn as_child(mut command: Command, name: &str, role: &str) -> Command {
     command.args([name, "--exact", "--nocapture", "--test-threads=1"]).env(ROLE, role);
     command
@@ -113,6 +145,13 @@ pub fn pin_to(cpu: usize) {
     sched_setaffinity(Pid::from_raw(0), &only).expect("move to an allowed CPU");
 }
 
+/// How often this thread has gone to sleep.
+pub fn sleeps() -> u64 {
+    let status = fs::read_to_string("/proc/thread-self/status").expect("this thread's status");
+    let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    count.and_then(|count| count.trim().parse().ok()).expect("a number of switches")
+}
+
 /// Raises a flag when dropped, so that threads which wait for it end, also when
 /// their starter panics.
 pub struct RaiseOnDrop<'a>(pub &'a AtomicBool);
@@ -120,23 +159,6 @@ pub struct RaiseOnDrop<'a>(pub &'a AtomicBool);
 impl Drop for RaiseOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Reproducible pseudo-random numbers (splitmix64).
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
     }
 }
 

@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -72,6 +72,10 @@ impl Net {
                 .expect("a kernel with IPv6");
             ip(&format!("address add {own}/64 dev {interface} nodad"));
             ip(&format!("neighbour add {peer} lladdr {mac} dev {interface} nud permanent"));
+            // The kernel makes the address its own a little later, and drops until then what
+            // comes to it: a SYN would be sent again before anybody looks.
+            let own = format!("local {own} dev {interface}");
+            eventually("the address", || ip("-6 route show table local").contains(&own));
         };
         net.left(|| side(LEFT, LEFT_IP6, RIGHT_IP6, RIGHT_MAC));
         net.right(|| side(RIGHT, RIGHT_IP6, LEFT_IP6, LEFT_MAC));
@@ -183,6 +187,18 @@ impl Sender {
         let sent = sendto(self.socket.as_raw_fd(), frame, &self.to, MsgFlags::empty());
         assert_eq!(sent, Ok(frame.len()), "send a frame of {} bytes", frame.len());
     }
+}
+
+/// Kills a child that attaches an XDP program to the right end, when it has.
+#[track_caller]
+pub fn nothing_stays_attached(mut child: Command) {
+    let net = Net::new();
+    let child = child.stdout(Stdio::null());
+    let mut child = net.right(|| child.spawn()).expect("start the child");
+    eventually("attached by the child", || net.has_xdp());
+    child.kill().expect("kill the child");
+    child.wait().expect("a child of ours");
+    eventually("detached", || !net.has_xdp());
 }
 
 /// Waits until `done`, for as long as a loaded machine may take.

@@ -41,6 +41,19 @@ impl Crate {
         this
     }
 
+    /// What the README's agent is: with the library, and the builder for its build script.
+    pub fn agent() -> Self {
+        let library = env!("CARGO_MANIFEST_DIR");
+        Self::new(
+            "agent",
+            &format!(
+                "[dependencies]\nbpf-atlas = {{ path = {library:?}, default-features = false }}\n\n\
+                 [build-dependencies]\nbpf-atlas-build = {{ path = \
+                 \"{library}/crates/bpf-atlas-build\" }}\n"
+            ),
+        )
+    }
+
     /// A file of the crate.
     pub fn path(&self, path: &str) -> PathBuf {
         self.root.join(path)

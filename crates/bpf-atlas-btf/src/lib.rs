@@ -2,9 +2,11 @@
 //! kernel.
 //!
 //! [`Btf::parse`] reads all types at once and refuses what is not well formed,
-//! so that nothing later can fail or read outside. Questions that could run for
-//! ever on hostile input (a typedef of itself, an array of itself) are bounded
-//! and answer with an [`Error`].
+//! so that nothing later can fail or read outside. What could send a reader round
+//! for ever (a typedef of itself, a struct in an array of its own) or deeper than a
+//! stack is refused there too, and so is what holds something without a size. Only the
+//! number of ways down is not bounded: a struct of two that hold two each, and so on,
+//! doubles at each level.
 //!
 //! BTF is in the byte order of the machine that it is for. [`Btf::parse`] wants
 //! this machine's, which is all that its kernel gives and takes, and refuses the
@@ -13,6 +15,7 @@
 //! Format: Documentation/bpf/btf.rst of the kernel.
 
 pub mod bits;
+mod check;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -55,8 +58,19 @@ pub enum Error {
     },
     /// A type that is not there is asked for or referred to.
     NoSuchType(TypeId),
-    /// A type contains itself.
+    /// A type contains itself, or is a pointer to nothing but itself.
     Loop(TypeId),
+    /// A type nests deeper than [`MAX_DEPTH`], or in more ways than a reader follows.
+    TooDeep(TypeId),
+    /// A type holds an `enum` that is declared only.
+    NoSize {
+        /// The holder's number.
+        id: TypeId,
+        /// As C writes it.
+        name: String,
+        /// The member; empty for an array or a variable.
+        member: String,
+    },
     /// A type whose size does not fit any memory.
     TooLarge(TypeId),
 }
@@ -70,6 +84,13 @@ impl fmt::Display for Error {
             Self::Malformed { id, what } => write!(f, "BTF type {id} is malformed: {what}"),
             Self::NoSuchType(id) => write!(f, "BTF has no type {id}"),
             Self::Loop(id) => write!(f, "BTF type {id} contains itself"),
+            Self::TooDeep(id) => {
+                write!(f, "BTF type {id} nests deeper, or in more ways, than any type of C")
+            }
+            Self::NoSize { id, name, member } => {
+                write!(f, "BTF type {id}, `{name}`, holds something without a size")?;
+                if member.is_empty() { Ok(()) } else { write!(f, ": `{member}`") }
+            }
             Self::TooLarge(id) => write!(f, "BTF type {id} is too large for any memory"),
         }
     }
@@ -206,16 +227,17 @@ pub struct SecVar {
     pub size: u32,
 }
 
-/// No C type nests deeper by far; what does is a loop.
-const MAX_DEPTH: u32 = 64;
+/// How deep a type may nest, typedefs and qualifiers counted. No C type does by far:
+/// the kernel gives up at 32.
+pub const MAX_DEPTH: u32 = 64;
 
 impl Btf {
     /// Reads BTF, as in the `.BTF` section of an object or from the kernel.
     ///
     /// # Errors
     /// [`Error::Magic`], [`Error::ByteOrder`], [`Error::Truncated`],
-    /// [`Error::Malformed`], and [`Error::NoSuchType`] for a reference to a type
-    /// that is not there.
+    /// [`Error::Malformed`], [`Error::NoSuchType`] for a reference to a type that is
+    /// not there, [`Error::Loop`], [`Error::TooDeep`] and [`Error::NoSize`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         Self::parse_in(bytes, ByteOrder::NATIVE)
     }
@@ -225,8 +247,9 @@ impl Btf {
     /// # Errors
     /// As [`parse`](Self::parse).
     pub fn parse_in(bytes: &[u8], order: ByteOrder) -> Result<Self, Error> {
-        let types = parse::types(bytes, order)?;
-        Ok(Self { types })
+        let btf = Self { types: parse::types(bytes, order)? };
+        check::check(&btf)?;
+        Ok(btf)
     }
 
     /// The types with their numbers, `void` first.
@@ -245,90 +268,70 @@ impl Btf {
     /// The type behind typedefs and qualifiers.
     ///
     /// # Errors
-    /// [`Error::NoSuchType`], [`Error::Loop`].
+    /// [`Error::NoSuchType`].
     pub fn resolve(&self, id: TypeId) -> Result<(TypeId, &Type), Error> {
         let mut at = id;
-        for _ in 0..MAX_DEPTH {
+        loop {
             let of = self.get(at)?;
             match of.kind {
                 Kind::Typedef(next) | Kind::Qualified(next) => at = next,
                 _ => return Ok((at, of)),
             }
         }
-        Err(Error::Loop(id))
     }
 
     /// The size of a type in bytes.
     ///
     /// # Errors
-    /// [`Error::NoSuchType`], [`Error::Loop`], [`Error::TooLarge`], and
-    /// [`Error::Malformed`] for what has no size, such as a function.
+    /// [`Error::NoSuchType`], [`Error::TooLarge`], and [`Error::Malformed`] for what has
+    /// no size, such as a function.
     pub fn size_of(&self, id: TypeId) -> Result<usize, Error> {
-        let mut count = 1_usize;
-        let mut at = id;
-        for _ in 0..MAX_DEPTH {
+        let (mut at, mut count) = (id, 1_usize);
+        let size = loop {
             let (resolved, of) = self.resolve(at)?;
-            let size = match &of.kind {
+            match &of.kind {
                 Kind::Int { size, .. }
                 | Kind::Composite { size, .. }
                 | Kind::Enum { size, .. }
                 | Kind::DataSec { size, .. }
-                | Kind::Float { size } => *size as usize,
-                Kind::Ptr(_) => 8,
-                Kind::Void => 0,
-                Kind::Var { of, .. } => {
-                    at = *of;
-                    continue;
-                }
+                | Kind::Float { size } => break *size as usize,
+                Kind::Ptr(_) => break 8,
+                Kind::Void => break 0,
+                Kind::Var { of, .. } => at = *of,
                 Kind::Array { element, len } => {
                     count = count.checked_mul(*len as usize).ok_or(Error::TooLarge(id))?;
                     at = *element;
-                    continue;
                 }
                 _ => return Err(Error::Malformed { id: resolved, what: "it has no size" }),
-            };
-            let size = count.checked_mul(size).ok_or(Error::TooLarge(id))?;
-            return if size <= isize::MAX as usize { Ok(size) } else { Err(Error::TooLarge(id)) };
-        }
-        Err(Error::Loop(id))
+            }
+        };
+        let size = count.checked_mul(size).filter(|&size| size <= isize::MAX as usize);
+        size.ok_or(Error::TooLarge(id))
     }
 
     /// The type as C writes it: `u64`, `struct flow`, `__be32[4]`.
     pub fn c_name(&self, id: TypeId) -> String {
-        self.c_name_at(id, 0)
-    }
-
-    fn c_name_at(&self, id: TypeId, depth: u32) -> String {
         let Ok(of) = self.get(id) else { return "?".into() };
-        if depth > MAX_DEPTH {
-            return "?".into();
-        }
-        let inner = |id| self.c_name_at(id, depth + 1);
         let tagged = |word: &str| match of.name.as_str() {
             "" => format!("{word} {{…}}"),
             name => format!("{word} {name}"),
         };
         match &of.kind {
             Kind::Void => "void".into(),
-            Kind::Ptr(to) => format!("{} *", inner(*to)),
+            Kind::Ptr(to) => format!("{} *", self.c_name(*to)),
             Kind::Array { .. } => {
                 // C writes the outer dimension first.
                 let (mut dimensions, mut at) = (String::new(), id);
-                for _ in 0..MAX_DEPTH {
-                    match self.get(at).map(|of| &of.kind) {
-                        Ok(Kind::Array { element, len }) => {
-                            dimensions.push_str(&format!("[{len}]"));
-                            at = *element;
-                        }
-                        _ => break,
-                    }
+                while let Ok(Kind::Array { element, len }) = self.get(at).map(|of| &of.kind) {
+                    dimensions.push_str(&format!("[{len}]"));
+                    at = *element;
                 }
-                format!("{}{dimensions}", inner(at))
+                format!("{}{dimensions}", self.c_name(at))
             }
             Kind::Composite { union: true, .. } | Kind::Forward { union: true } => tagged("union"),
             Kind::Composite { .. } | Kind::Forward { .. } => tagged("struct"),
             Kind::Enum { .. } => tagged("enum"),
-            Kind::Qualified(of) => inner(*of),
+            Kind::Qualified(of) => self.c_name(*of),
             _ => of.name.clone(),
         }
     }

@@ -112,7 +112,8 @@ fn one(cursor: &mut Cursor<'_>, strings: &Strings<'_>, id: TypeId) -> Result<Typ
         1 => {
             let int = cursor.u32("an integer")?;
             let (encoding, bits) = ((int >> 24) & 0xf, (int & 0xff) as u8);
-            if !matches!(size_or_type, 1 | 2 | 4 | 8 | 16) || u32::from(bits) > size_or_type * 8 {
+            let sizes = matches!(size_or_type, 1 | 2 | 4 | 8 | 16);
+            if !sizes || bits == 0 || u32::from(bits) > size_or_type * 8 {
                 return malformed("no integer has such a size");
             }
             Kind::Int {
@@ -181,6 +182,7 @@ fn one(cursor: &mut Cursor<'_>, strings: &Strings<'_>, id: TypeId) -> Result<Typ
             });
             Kind::DataSec { vars: vars.collect::<Result<_, Error>>()?, size: size_or_type }
         }
+        16 if size_or_type == 0 => return malformed("no floating point number has such a size"),
         16 => Kind::Float { size: size_or_type },
         17 => Kind::DeclTag { of: size_or_type, component: cursor.i32("a note")? },
         _ => return malformed("its kind is unknown"),

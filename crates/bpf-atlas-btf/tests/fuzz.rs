@@ -6,25 +6,13 @@
 //! for as many as `BPF_ATLAS_FUZZ_SECONDS` says; a failure prints the seed, and
 //! `BPF_ATLAS_FUZZ_SEED` runs it again.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bpf_atlas_btf::{Btf, Kind};
 
-/// xorshift64*.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() >> 33) as usize % bound
-    }
-}
+#[path = "support/random.rs"]
+mod random;
+use random::{Random, number, seed};
 
 fn blob(types: &[u32], names: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0x9f, 0xeb, 1, 0];
@@ -80,19 +68,19 @@ fn ask(bytes: &[u8]) -> usize {
 }
 
 fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
-    for _ in 0..=random.below(8) {
+    for _ in 0..=random.index(8) {
         if bytes.is_empty() {
             return;
         }
-        let at = random.below(bytes.len());
-        match random.below(7) {
+        let at = random.index(bytes.len());
+        match random.index(7) {
             0 => bytes[at] = random.next() as u8,
-            1 => bytes[at] ^= 1 << random.below(8),
+            1 => bytes[at] ^= 1 << random.index(8),
             2 => {
                 // A word that matters: small, huge, or one of the file's own.
                 let at = at & !3;
                 let words = [0, 1, 2, 3, 24, u32::MAX, 1 << 31, random.next() as u32 % 32];
-                let word = words[random.below(words.len())].to_ne_bytes();
+                let word = words[random.index(words.len())].to_ne_bytes();
                 for (to, from) in bytes[at..].iter_mut().zip(word) {
                     *to = from;
                 }
@@ -100,41 +88,33 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
             3 => bytes.truncate(at),
             4 => bytes.insert(at, random.next() as u8),
             5 => {
-                let from = random.below(bytes.len());
-                let len = random.below(32).min(bytes.len() - from.max(at));
+                let from = random.index(bytes.len());
+                let len = random.index(32).min(bytes.len() - from.max(at));
                 bytes.copy_within(from..from + len, at);
             }
             _ => {
                 // Another kind in the place of one.
                 let at = (at & !3) + 3;
                 if let Some(byte) = bytes.get_mut(at) {
-                    *byte = random.below(32) as u8;
+                    *byte = random.index(32) as u8;
                 }
             }
         }
     }
 }
 
-fn env(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 #[test]
 fn whatever_the_bytes_it_answers_or_refuses() {
-    let seed = env("BPF_ATLAS_FUZZ_SEED").unwrap_or_else(|| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        now.unwrap_or_default().as_nanos() as u64 | 1
-    });
-    println!("BPF_ATLAS_FUZZ_SEED={seed}");
-    let mut random = Random(seed);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut random = seed(now.as_nanos() as u64);
     let good = seed_blob();
     assert_eq!(ask(&good), 19, "the seed itself is refused");
-    let time = Duration::from_secs(env("BPF_ATLAS_FUZZ_SECONDS").unwrap_or(2));
+    let time = Duration::from_secs(number("BPF_ATLAS_FUZZ_SECONDS").unwrap_or(2));
     let start = Instant::now();
     let (mut rounds, mut accepted) = (0_u64, 0_u64);
     let mut corpus = vec![good];
     while start.elapsed() < time {
-        let mut bytes = corpus[random.below(corpus.len())].clone();
+        let mut bytes = corpus[random.index(corpus.len())].clone();
         mutate(&mut bytes, &mut random);
         let before = Instant::now();
         if ask(&bytes) > 0 {
@@ -143,7 +123,7 @@ fn whatever_the_bytes_it_answers_or_refuses() {
             if corpus.len() < 256 {
                 corpus.push(bytes);
             } else {
-                let at = 1 + random.below(255);
+                let at = 1 + random.index(255);
                 corpus[at] = bytes;
             }
         }

@@ -44,8 +44,6 @@ pub(crate) struct Collector<'a> {
     pub(crate) types: Types,
     values: &'a Values,
     known: HashMap<TypeId, usize>,
-    /// Types that are being made, which must not contain themselves.
-    open: Vec<TypeId>,
     /// Rust names that are taken, and by what in C.
     taken: HashMap<String, String>,
     /// The same names in the order they were taken.
@@ -74,7 +72,6 @@ impl<'a> Collector<'a> {
             types: Types::default(),
             values,
             known: HashMap::new(),
-            open: Vec::new(),
             taken: HashMap::new(),
             claims: Vec::new(),
             reserved,
@@ -100,7 +97,7 @@ impl<'a> Collector<'a> {
     /// The Rust type for C type `id`.
     pub(crate) fn ty(&mut self, id: TypeId, at: &At) -> Result<Ty, Error> {
         if at.depth > MAX_DEPTH {
-            return Err(self.broken(&at.words, BtfError::Loop(id)));
+            return Err(self.broken(&at.words, BtfError::TooDeep(id)));
         }
         self.size_of(id, at)?;
         let of = self.btf.get(id).map_err(|error| self.broken(&at.words, error))?;
@@ -200,7 +197,6 @@ impl<'a> Collector<'a> {
         let (items, names) = (self.types.items.len(), self.claims.len());
         let result = self.ty(id, at);
         if result.is_err() {
-            self.open.clear();
             self.types.items.truncate(items);
             self.known.retain(|_, item| *item < items);
             for name in self.claims.drain(names..) {
@@ -268,9 +264,6 @@ impl<'a> Collector<'a> {
         if let Some(&known) = self.known.get(&id) {
             return Ok(Ty::Named(known));
         }
-        if self.open.contains(&id) {
-            return Err(self.broken(&at.words, BtfError::Loop(id)));
-        }
         let of = self.btf.get(id).map_err(|error| self.broken(&at.words, error))?;
         let (rust, c_name) = match c_name {
             Some(c_name) => {
@@ -288,7 +281,6 @@ impl<'a> Collector<'a> {
                 (self.free_name(&at.rust), format!("{word} of {}", at.words))
             }
         };
-        self.open.push(id);
         let inner = At { rust: rust.clone(), words: c_name.clone(), depth: at.depth + 1 };
         let (kind, size, align, float) = match &of.kind {
             Kind::Enum { size, .. } => {
@@ -306,7 +298,6 @@ impl<'a> Collector<'a> {
                 (ItemKind::Struct(made), size, align, float)
             }
         };
-        self.open.pop();
         let path = self.options.own_type(&c_name).map(str::to_owned);
         Ok(self.push(id, Item { c_name, id, rust, size, align, float, path, kind }))
     }

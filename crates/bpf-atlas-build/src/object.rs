@@ -1,7 +1,6 @@
 //! What an object declares: its BTF, its maps, its sections of variables; and
 //! its programs.
 
-use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::Path;
 
@@ -54,6 +53,8 @@ impl Object {
         if String::from_utf8(names(&btf).to_vec()).is_err() {
             return Err(broken("its BTF has names that are not text".into()));
         }
+        // A type that contains itself or holds something without a size is refused here:
+        // libbpf-rs panics over it, aborts, or does not end.
         let btf = Btf::parse(&btf).map_err(|error| match error {
             BtfError::ByteOrder => broken(
                 "it is compiled for machines of the other byte order, and a module is for this \
@@ -62,17 +63,9 @@ impl Object {
             ),
             error => broken(error.to_string()),
         })?;
-        // libbpf-rs panics where libbpf finds a loop while linking.
-        let mut ended = HashSet::new();
         for (id, _) in btf.types() {
-            if let Err(error @ (BtfError::Loop(_) | BtfError::TooLarge(_))) = btf.size_of(id) {
+            if let Err(error @ BtfError::TooLarge(_)) = btf.size_of(id) {
                 return Err(broken(error.to_string()));
-            }
-            if let Some(what) = sizeless(&btf, id) {
-                return Err(broken(what));
-            }
-            if !ends(&btf, id, 0, &mut ended) {
-                return Err(broken(BtfError::Loop(id).to_string()));
             }
         }
         let mut maps = Vec::new();
@@ -143,53 +136,6 @@ fn is_data(name: &str) -> bool {
     [".rodata", ".data", ".bss"].iter().any(|kind| {
         name.strip_prefix(kind).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     })
-}
-
-/// Deeper than any type: what nests further is a loop.
-const MAX_DEPTH: u32 = 64;
-
-/// Whether what a type holds by value comes to an end. An array of no elements has no
-/// size, and holds its type all the same: libbpf-rs asks for the alignment.
-fn ends(btf: &Btf, id: TypeId, depth: u32, ended: &mut HashSet<TypeId>) -> bool {
-    if depth > MAX_DEPTH {
-        return false;
-    }
-    let Ok((id, of)) = btf.resolve(id) else { return true };
-    if ended.contains(&id) {
-        return true;
-    }
-    let mut each = |of: TypeId| ends(btf, of, depth + 1, ended);
-    let all = match &of.kind {
-        Kind::Composite { members, .. } => members.iter().all(|member| each(member.of)),
-        Kind::Array { element, .. } => each(*element),
-        _ => true,
-    };
-    if all {
-        ended.insert(id);
-    }
-    all
-}
-
-/// Something held by value that has no size, of which libbpf-rs makes an alignment of
-/// 0, and aborts.
-fn sizeless(btf: &Btf, id: TypeId) -> Option<String> {
-    let none = |of: TypeId| {
-        let (_, of) = btf.resolve(of).ok()?;
-        matches!(
-            of.kind,
-            Kind::Enum { size: 0, .. } | Kind::Float { size: 0 } | Kind::Int { bits: 0, .. }
-        )
-        .then_some(())
-    };
-    let of = btf.get(id).ok()?;
-    let held = match &of.kind {
-        Kind::Composite { members, .. } => members.iter().find_map(|member| none(member.of)),
-        Kind::Array { element, .. } => none(*element),
-        Kind::Var { of, .. } => none(*of),
-        Kind::Int { bits: 0, .. } | Kind::Float { size: 0 } => Some(()),
-        _ => None,
-    };
-    held.map(|()| format!("`{}` holds something without a size", btf.c_name(id)))
 }
 
 /// Name and type of a variable.

@@ -262,7 +262,7 @@ impl Collector<'_> {
         let (_, of) = self.btf.resolve(id).map_err(broken)?;
         let Kind::Composite { members, .. } = &of.kind else { return Ok(()) };
         if depth > 16 || out.len() > 1 << 16 {
-            return Err(broken(bpf_atlas_btf::Error::Loop(id)));
+            return Err(broken(bpf_atlas_btf::Error::TooDeep(id)));
         }
         for member in members {
             let start = base + member.bit_offset as usize;

@@ -15,6 +15,10 @@ use std::{env, fs, thread};
 use bpf_atlas_build::Builder;
 use object::{Object as _, ObjectSection as _};
 
+#[path = "support/random.rs"]
+mod random;
+use random::{Random, number, seed};
+
 /// One of everything that the generator reads.
 const SOURCE: &str = r#"
 #include "vmlinux.h"
@@ -96,31 +100,15 @@ int call(void *ctx)
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 "#;
 
-/// xorshift64*.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() >> 33) as usize % bound.max(1)
-    }
-
-    /// A number that means something to somebody.
-    fn number(&mut self, len: usize) -> u64 {
-        let small = self.below(64) as u64;
-        match self.below(8) {
-            0..=3 => small,
-            4 => self.below(len) as u64,
-            5 => u64::from(u32::MAX) - small,
-            6 => u64::MAX - small,
-            _ => 1 << small,
-        }
+/// A number that means something to somebody.
+fn meant(random: &mut Random, len: usize) -> u64 {
+    let small = random.below(64);
+    match random.below(8) {
+        0..=3 => small,
+        4 => random.index(len) as u64,
+        5 => u64::from(u32::MAX) - small,
+        6 => u64::MAX - small,
+        _ => 1 << small,
     }
 }
 
@@ -157,43 +145,43 @@ impl Good {
 
     fn damaged(&self, random: &mut Random) -> Vec<u8> {
         let mut bytes = self.bytes.clone();
-        for _ in 0..=random.below(4) {
+        for _ in 0..=random.index(4) {
             let len = bytes.len();
-            match random.below(8) {
-                0 => bytes[random.below(len)] ^= 1 << random.below(8),
+            match random.index(8) {
+                0 => bytes[random.index(len)] ^= 1 << random.index(8),
                 1 => {
                     // In the ELF header.
-                    let at = 16 + random.below(48);
-                    bytes[at] = random.number(len) as u8;
+                    let at = 16 + random.index(48);
+                    bytes[at] = meant(random, len) as u8;
                 }
                 2 | 3 => {
                     // A word of a section's header; longer ones are two.
-                    let at = self.headers + 64 * random.below(self.sections) + 4 * random.below(16);
-                    let number = random.number(len).to_ne_bytes();
-                    let wide = if random.below(2) == 0 { 4 } else { 8 };
+                    let at = self.headers + 64 * random.index(self.sections) + 4 * random.index(16);
+                    let number = meant(random, len).to_ne_bytes();
+                    let wide = if random.index(2) == 0 { 4 } else { 8 };
                     bytes[at..at + wide.min(len - at)]
                         .copy_from_slice(&number[..wide.min(len - at)]);
                 }
                 4..=6 => {
-                    let (start, part) = self.parts[random.below(self.parts.len())];
-                    let at = start + (random.below(part) & !3);
-                    let number = random.number(part).to_ne_bytes();
+                    let (start, part) = self.parts[random.index(self.parts.len())];
+                    let at = start + (random.index(part) & !3);
+                    let number = meant(random, part).to_ne_bytes();
                     let wide = 4.min(start + part - at);
-                    match random.below(3) {
-                        0 => bytes[at] ^= 1 << random.below(8),
+                    match random.index(3) {
+                        0 => bytes[at] ^= 1 << random.index(8),
                         // The kind of a type of BTF, or the sort of a symbol.
-                        1 => bytes[(at + 3).min(len - 1)] = random.below(32) as u8,
+                        1 => bytes[(at + 3).min(len - 1)] = random.index(32) as u8,
                         _ => bytes[at..at + wide].copy_from_slice(&number[..wide]),
                     }
                 }
                 _ => {
-                    if random.below(4) == 0 {
-                        bytes.truncate(random.below(len));
+                    if random.index(4) == 0 {
+                        bytes.truncate(random.index(len));
                         return bytes;
                     }
-                    let (start, part) = self.parts[random.below(self.parts.len())];
-                    let (from, to) = (start + random.below(part), start + random.below(part));
-                    let count = random.below(24).min(start + part - from.max(to));
+                    let (start, part) = self.parts[random.index(self.parts.len())];
+                    let (from, to) = (start + random.index(part), start + random.index(part));
+                    let count = random.index(24).min(start + part - from.max(to));
                     bytes.copy_within(from..from + count, to);
                 }
             }
@@ -202,9 +190,9 @@ impl Good {
     }
 }
 
-fn number(name: &str) -> Option<u64> {
-    env::var(name).ok()?.parse().ok()
-}
+/// The same objects each time: a fault of libbpf that nobody has met yet is to be found
+/// by who looks for it.
+const USUAL: u64 = 20_260_101;
 
 /// Where the child works; set in the child alone.
 const CHILD: &str = "BPF_ATLAS_DAMAGED_DIR";
@@ -214,7 +202,7 @@ fn seconds() -> Duration {
 }
 
 fn child(dir: &Path) {
-    let mut random = Random(number("BPF_ATLAS_FUZZ_SEED").unwrap());
+    let mut random = seed(USUAL);
     let good = Good::new(dir);
     let given = dir.join("given.bpf.o");
     let (start, mut taken, mut refused) = (Instant::now(), 0_u32, 0_u32);
@@ -222,7 +210,7 @@ fn child(dir: &Path) {
         fs::write(&given, good.damaged(&mut random)).unwrap();
         let mut builder = Builder::object(&given);
         builder.out_dir(dir.join("out"));
-        if random.below(4) > 0 {
+        if random.index(4) > 0 {
             builder.skeleton(false);
         }
         let before = Instant::now();
@@ -247,10 +235,7 @@ fn damaged_objects_are_refused_by_name_and_never_crash() {
     }
     let dir = env::temp_dir().join(format!("atlas_damaged_{:010}", std::process::id()));
     fs::create_dir_all(&dir).unwrap();
-    // The same objects each time: a fault of libbpf that nobody has met yet is to be
-    // found by who looks for it.
-    let seed = number("BPF_ATLAS_FUZZ_SEED").unwrap_or(20_260_101);
-    println!("BPF_ATLAS_FUZZ_SEED={seed}");
+    let Random(seed) = seed(USUAL);
     let said = dir.join("said");
     let mut child = Command::new(env::current_exe().unwrap())
         .args([NAME, "--exact", "--nocapture"])

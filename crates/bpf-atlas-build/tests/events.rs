@@ -76,6 +76,34 @@ fn an_event_without_a_kind_at_its_start_does_not_compile() {
 }
 
 #[test]
+fn a_comma_between_events_is_told_of() {
+    let text = ring_of("ATLAS_EVENT(ONE, struct exec), ATLAS_EVENT(TWO, struct exit)");
+    let (error, said) = refused("comma", &text);
+    assert!(matches!(error, Error::Compile { .. }), "{said}");
+    assert!(said.contains("events: no comma between one ATLAS_EVENT and the next"), "{said}");
+}
+
+#[test]
+fn a_tag_may_be_a_macro() {
+    let dir = Dir::new("macro_tags");
+    let text = format!(
+        "#define FIRST 7\n#define SECOND (FIRST + 1)\n{EXEC}{EXIT}\
+         ATLAS_RING_OF(events, 4096, ATLAS_EVENT(FIRST, struct exec) \
+         ATLAS_EVENT(SECOND, struct exit));\n\
+         SEC(\"syscall\") int run(void *ctx) {{ \
+         atlas_event(events, SECOND) exit = {{}}; \
+         atlas_event(events, FIRST) *exec = atlas_event_reserve(events, FIRST); \
+         if (exec) atlas_ring_submit(events, exec); \
+         return atlas_event_output(events, SECOND, &exit, sizeof(exit)); }}"
+    );
+    dir.builder(&text).build().unwrap();
+    let built = dir.built();
+    for line in ["pub const FIRST: u32 = 7;", "pub const SECOND: u32 = 8;", "First(Exec),"] {
+        assert!(built.contains(line), "{line} is not in\n{built}");
+    }
+}
+
+#[test]
 fn the_enum_of_a_ring_has_its_name_or_another() {
     let text = ring_of("ATLAS_EVENT(ONE, struct exec) ATLAS_EVENT(TWO, struct exit)");
     let dir = Dir::new("events");

@@ -5,7 +5,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bpf_atlas_btf::{Btf, Kind, Type};
 use bpf_atlas_build::{Builder, Error};
+use object::{Object as _, ObjectSection as _};
 
 mod support;
 use support::{Dir, map, refused};
@@ -94,6 +96,64 @@ fn sections_that_no_program_has_are_refused() {
     refused(4, 8, "relocations of what has no bytes");
     refused(48, 1 << 34, "aligned to 17179869184");
     refused(32, 1 << 40, "section syscall has 1099511627776 bytes");
+}
+
+/// Both found by the test of damaged objects: libbpf-rs asks for an alignment, which has
+/// no end in one and is 0 in the other.
+#[test]
+fn types_that_no_c_has_are_refused_by_name() {
+    let dir = Dir::new("types");
+    let text = "struct far; struct node { long a; int few[3]; struct far *far; }; \
+                static __attribute__((noinline)) long run(struct node *node) { return node->a; } \
+                struct node one; SEC(\"syscall\") int start(void *ctx) { return run(&one); }";
+    dir.builder(text).skeleton(false).build().unwrap();
+    let good = fs::read(dir.0.join("out/x.bpf.o")).unwrap();
+    let elf = object::File::parse(&*good).unwrap();
+    let (start, len) = elf.section_by_name(".BTF").unwrap().file_range().unwrap();
+    let btf = start as usize..(start + len) as usize;
+    let types = Btf::parse(&good[btf.clone()]).unwrap();
+    let id = |wanted: &dyn Fn(&Type) -> bool| types.types().find(|(_, of)| wanted(of)).unwrap().0;
+    let node = id(&|of| of.name == "node" && matches!(of.kind, Kind::Composite { .. }));
+    let few = id(&|of| matches!(of.kind, Kind::Array { len: 3, .. }));
+    let far = id(&|of| of.name == "far");
+    let Kind::Array { element: int, .. } = types.get(few).unwrap().kind else { panic!() };
+
+    // Words of types that are there once, and what they become.
+    let refused = |changes: &[(&[u32], &[u32])], words: &str| {
+        let bytes = |words: &[u32]| words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let mut object = good.clone();
+        for (from, to) in changes {
+            let (from, to): (Vec<u8>, Vec<u8>) = (bytes(from), bytes(to));
+            let mut found = (btf.clone()).step_by(4).filter(|&at| object[at..].starts_with(&from));
+            let (at, None) = (found.next().unwrap(), found.next()) else { panic!("there twice") };
+            object[at..at + to.len()].copy_from_slice(&to);
+        }
+        let path = dir.0.join("types.o");
+        fs::write(&path, object).unwrap();
+        let error = Builder::object(&path).out_dir(dir.0.join("out")).build().unwrap_err();
+        assert!(error.to_string().contains("types.o: "), "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+    };
+    let info = |kind: u32| kind << 24;
+    let itself = format!("BTF type {node} contains itself");
+    let index = array_index(&good[btf.clone()], int);
+    let array = |element, len| [0, info(3), 0, element, index, len];
+    refused(&[(&array(int, 3), &array(node, 0))], &itself);
+    // The pointer a `const` of what is declared only, and that an enum.
+    let declared = [info(7), 0];
+    let sizeless = [(&[0, info(2), far][..], &[0, info(10), far][..]), (&declared, &[info(6), 0])];
+    refused(
+        &sizeless,
+        &format!("BTF type {node}, `struct node`, holds something without a size: `far`"),
+    );
+}
+
+/// The type of an index of the array of 3 of these.
+fn array_index(btf: &[u8], element: u32) -> u32 {
+    let words: Vec<_> =
+        btf.chunks_exact(4).map(|word| u32::from_ne_bytes(word.try_into().unwrap())).collect();
+    let array = words.windows(6).find(|of| of[1] == 3 << 24 && of[3] == element && of[5] == 3);
+    array.unwrap()[4]
 }
 
 #[test]

@@ -14,22 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::super::mmap::Mapping;
 use super::{BUSY, DISCARDED, HEADER, Pages, Peek, Reader, footprint};
-
-/// xorshift64*.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() >> 33) as usize % bound
-    }
-}
+use crate::random::{Random, number, seed};
 
 /// The kernel's side of a ring.
 struct Fake {
@@ -147,11 +132,11 @@ fn records_wrap_in_rings_of_any_page() {
 /// Everything a reader can do, and what must hold whatever the pages say.
 fn act(reader: &mut Reader<Pages>, fake: &Fake, random: &mut Random, found: &mut [u64; 4]) {
     // Where it was moved, the reader does nothing more.
-    if random.below(4) == 0 {
+    if random.index(4) == 0 {
         fake.set_consumer(reader.released);
     }
-    match random.below(8) {
-        0..4 => match if random.below(2) == 0 { reader.take() } else { reader.peek() } {
+    match random.index(8) {
+        0..4 => match if random.index(2) == 0 { reader.take() } else { reader.peek() } {
             Peek::Empty => found[0] += 1,
             Peek::Busy => found[1] += 1,
             Peek::Record { len } => {
@@ -184,22 +169,22 @@ fn act(reader: &mut Reader<Pages>, fake: &Fake, random: &mut Random, found: &mut
 
 /// One change of the pages, for the worse.
 fn scribble(fake: &Fake, at: usize, random: &mut Random) {
-    let near = random.below(2 * fake.size + 64) & !7;
-    let at = match random.below(6) {
+    let near = random.index(2 * fake.size + 64) & !7;
+    let at = match random.index(6) {
         0 => random.next() as usize,
         1 => at.wrapping_sub(near),
-        2 => at.wrapping_add(near | random.below(8)),
+        2 => at.wrapping_add(near | random.index(8)),
         _ => at.wrapping_add(near),
     };
     let lens =
         [0, 1, 7, 8, fake.size as u32 - 16, fake.size as u32 - 8, fake.size as u32, u32::MAX >> 2];
-    let len = match random.below(3) {
-        0 => lens[random.below(lens.len())],
-        1 => random.below(64) as u32,
+    let len = match random.index(3) {
+        0 => lens[random.index(lens.len())],
+        1 => random.index(64) as u32,
         _ => 0,
     };
-    let flags = [0, 0, 0, BUSY, DISCARDED, DISCARDED, BUSY | DISCARDED][random.below(7)];
-    match random.below(16) {
+    let flags = [0, 0, 0, BUSY, DISCARDED, DISCARDED, BUSY | DISCARDED][random.index(7)];
+    match random.index(16) {
         0..5 => fake.set_producer(at),
         5 => fake.set_consumer(at),
         6 => (0..fake.size).step_by(HEADER).for_each(|at| fake.put(at, len | flags)),
@@ -208,18 +193,9 @@ fn scribble(fake: &Fake, at: usize, random: &mut Random) {
     }
 }
 
-fn env(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 fn seconds() -> Duration {
-    Duration::from_secs(env("BPF_ATLAS_FUZZ_SECONDS").unwrap_or(0) / 4).max(Duration::from_secs(1))
-}
-
-fn seed() -> u64 {
-    let seed = env("BPF_ATLAS_FUZZ_SEED").unwrap_or(0x5eed) | 1;
-    println!("BPF_ATLAS_FUZZ_SEED={seed}");
-    seed
+    Duration::from_secs(number("BPF_ATLAS_FUZZ_SECONDS").unwrap_or(0) / 4)
+        .max(Duration::from_secs(1))
 }
 
 /// Tells another thread that this one has ended, however it does.
@@ -266,15 +242,15 @@ impl Drop for Watchdog {
 
 /// Runs `act` over pages that `between` changes, for the time there is.
 fn fuzz(between: impl Fn(&Fake, usize, &mut Random)) -> [u64; 4] {
-    let mut random = Random(seed());
+    let mut random = seed(0x5eed);
     let time = seconds();
     let (start, dog) = (Instant::now(), Watchdog::new());
     let mut found = [0; 4];
     let most = if cfg!(miri) { 300 } else { u64::MAX };
     let mut steps = 0;
     while start.elapsed() < time && steps < most {
-        let at = [0, 4088, usize::MAX - 4095, random.next() as usize & !7][random.below(4)];
-        let (fake, mut reader) = Fake::new(4096, 4096 << random.below(2), at);
+        let at = [0, 4088, usize::MAX - 4095, random.next() as usize & !7][random.index(4)];
+        let (fake, mut reader) = Fake::new(4096, 4096 << random.index(2), at);
         for _ in 0..200 {
             between(&fake, reader.at, &mut random);
             act(&mut reader, &fake, &mut random, &mut found);
@@ -289,7 +265,7 @@ fn fuzz(between: impl Fn(&Fake, usize, &mut Random)) -> [u64; 4] {
 #[test]
 fn whatever_the_pages_say_it_answers_or_refuses() {
     let found = fuzz(|fake, at, random| {
-        for _ in 0..random.below(6) {
+        for _ in 0..random.index(6) {
             scribble(fake, at, random);
         }
     });
@@ -300,7 +276,7 @@ fn whatever_the_pages_say_it_answers_or_refuses() {
 #[test]
 #[cfg_attr(miri, ignore = "the bytes of a record are changed under the reader, as no kernel does")]
 fn pages_that_change_under_the_reader() {
-    let mut random = Random(seed());
+    let mut random = seed(0x5eed);
     let time = seconds();
     let (start, dog) = (Instant::now(), Watchdog::new());
     let mut found = [0; 4];
@@ -309,7 +285,7 @@ fn pages_that_change_under_the_reader() {
         let (fake, mut reader) = Fake::new(4096, 4096, 0);
         let over = AtomicBool::new(false);
         let near = AtomicUsize::new(0);
-        let mut scribbler = Random(random.next() | 1);
+        let mut scribbler = Random(random.next());
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
