@@ -45,7 +45,7 @@ fn begins_with_a_number(line: &str) -> bool {
 
 fn main() -> Result<(), Error> {
     let Some(args) = Args::new() else { return Ok(()) };
-    let rounds = if args.is_quick() { 3 } else { 11 };
+    let rounds = if args.is_quick() { 3 } else { 25 };
     let mut programs = Vec::new();
     for program in [ours(), c(), bpftrace(), syscount()] {
         match program {
@@ -53,6 +53,7 @@ fn main() -> Result<(), Error> {
             Err(why) => println!("{why}."),
         }
     }
+    let machine = machine(rounds)?;
     let mut runs: Vec<Vec<Run>> = programs.iter().map(|_| Vec::new()).collect();
     for round in 0..=rounds {
         for turn in turns(programs.len(), round) {
@@ -64,7 +65,7 @@ fn main() -> Result<(), Error> {
         }
     }
     let base = programs.iter().position(|program| program.name == C).unwrap_or(0);
-    let mut text = format!("{}; {} after.\n\n", machine(rounds)?, load()?);
+    let mut text = format!("{machine}; {} after.\n\n", load()?);
     text += "| program | start to first count, ms | least | ratio | peak MB | size, MB |\n";
     text += "|---|---|---|---|---|---|\n";
     for (program, of) in programs.iter().zip(&runs) {
