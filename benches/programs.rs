@@ -33,7 +33,10 @@ struct Program {
 }
 
 struct Run {
+    /// By the clock, from its start to its first count, without what it was told to wait.
     ms: f64,
+    /// Of the CPUs, until then.
+    cpu_ms: f64,
     peak_mb: f64,
 }
 
@@ -66,15 +69,20 @@ fn main() -> Result<(), Error> {
     }
     let base = programs.iter().position(|program| program.name == C).unwrap_or(0);
     let mut text = format!("{machine}; {} after.\n\n", load()?);
-    text += "| program | start to first count, ms | least | ratio | peak MB | size, MB |\n";
-    text += "|---|---|---|---|---|---|\n";
+    text += "| program | start to first count, ms | least | ratio | of the CPU, ms | least | ratio \
+             | peak MB | size, MB |\n|---|---|---|---|---|---|---|---|---|\n";
     for (program, of) in programs.iter().zip(&runs) {
+        text += &format!("| {} |", program.name);
+        for time in [|run: &Run| run.ms, |run: &Run| run.cpu_ms] {
+            text += &format!(
+                " {:.1} | {:.1} | {:.2} |",
+                median(of.iter().map(time)),
+                of.iter().map(time).fold(f64::INFINITY, f64::min),
+                median(of.iter().zip(&runs[base]).map(|(run, base)| time(run) / time(base))),
+            );
+        }
         text += &format!(
-            "| {} | {:.1} | {:.1} | {:.2} | {:.1} | {:.1} |\n",
-            program.name,
-            median(of.iter().map(|run| run.ms)),
-            of.iter().map(|run| run.ms).fold(f64::INFINITY, f64::min),
-            median(of.iter().zip(&runs[base]).map(|(run, base)| run.ms / base.ms)),
+            " {:.1} | {:.1} |\n",
             median(of.iter().map(|run| run.peak_mb)),
             fs::metadata(&program.path)?.len() as f64 / 1e6,
         );
@@ -182,6 +190,19 @@ fn terminal() -> Result<(OwnedFd, OwnedFd), Error> {
     Ok(unsafe { (OwnedFd::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) })
 }
 
+/// What a process that runs has taken of the CPUs, in ms.
+fn cpu_time(pid: u32) -> Option<f64> {
+    let mut clock = 0;
+    // SAFETY: takes a number and a place for one.
+    if unsafe { libc::clock_getcpuclockid(pid as i32, &mut clock) } != 0 {
+        return None;
+    }
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a place for an answer.
+    let ret = unsafe { libc::clock_gettime(clock, &mut time) };
+    (ret == 0).then(|| time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 / 1e6)
+}
+
 fn run(program: &Program) -> Result<Run, Error> {
     let mut command = Command::new(&program.path);
     command.args(&program.args).stdin(Stdio::null()).stderr(Stdio::null());
@@ -204,7 +225,7 @@ fn run(program: &Program) -> Result<Run, Error> {
         // A terminal whose other end is closed ends in an error.
         let Ok(line) = line else { break };
         if first.is_none() && (program.begins)(line.trim_start()) {
-            first = Some(start.elapsed());
+            first = Some((start.elapsed(), cpu_time(child.id())));
         }
     }
     // SAFETY: all of it are numbers, for which zero is good.
@@ -213,8 +234,12 @@ fn run(program: &Program) -> Result<Run, Error> {
     if unsafe { libc::wait4(child.id() as i32, &mut status, 0, &mut usage) } < 0 {
         return Err(std::io::Error::last_os_error().into());
     }
-    let first = first.ok_or_else(|| format!("{} has printed no count", program.name))?;
+    let (first, cpu) = first.ok_or_else(|| format!("{} has printed no count", program.name))?;
+    let all = [usage.ru_utime, usage.ru_stime];
+    let all = all.map(|time| time.tv_sec as f64 * 1e3 + time.tv_usec as f64 / 1e3);
     Ok(Run {
+        // One that is over by then has taken no more than this.
+        cpu_ms: cpu.unwrap_or(all[0] + all[1]),
         ms: first.saturating_sub(program.counts_for).as_secs_f64() * 1e3,
         peak_mb: usage.ru_maxrss as f64 * 1024.0 / 1e6,
     })
