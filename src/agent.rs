@@ -11,9 +11,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use bpf_atlas_btf::Btf;
 use libbpf_rs::{Link, MapCore, Object, ObjectBuilder, OpenObject, PrintLevel, XdpFlags};
 
 use crate::caps::Capability;
@@ -212,9 +211,7 @@ pub fn attach_xdp(program: impl AsFd, ifindex: u32, flags: XdpFlags) -> Result<O
 
 /// The BTF that the object brought with it.
 pub(crate) fn btf_of(object: &Object) -> Option<Declared> {
-    let id = object::btf_id(object)?;
-    let btf = Btf::parse(&object::btf(object)?).ok()?;
-    Some(Declared { btf: Arc::new(btf), id })
+    Some(Declared::new(object::btf_id(object)?, object::btf(object)?))
 }
 
 /// Links and maps of a program, without the skeleton they came from.

@@ -30,11 +30,10 @@ impl Capability {
         }
     }
 
-    /// Whether the process has it in effect, as `/proc/self/status` tells
-    /// (`CapEff`). `CAP_SYS_ADMIN` stands in for `CAP_BPF`, `CAP_PERFMON` and
-    /// is reported as them.
+    /// Whether the calling thread has it in effect. `CAP_SYS_ADMIN` stands in for
+    /// `CAP_BPF`, `CAP_PERFMON` and is reported as them.
     ///
-    /// Costs the reading of that file. `false` where it cannot be read.
+    /// One `capget`.
     ///
     /// ```
     /// use bpf_atlas::Capability;
@@ -44,7 +43,7 @@ impl Capability {
     /// ```
     pub fn is_effective(self) -> bool {
         let Some(bit) = self.bit() else { return true };
-        let effective = effective();
+        let effective = crate::sys::caps::effective();
         let has = |bit: u32| effective & (1 << bit) != 0;
         has(bit) || (matches!(self, Self::Bpf | Self::Perfmon) && has(21))
     }
@@ -92,24 +91,13 @@ impl fmt::Display for Capability {
     }
 }
 
-fn effective() -> u64 {
-    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
-    parse(&status).unwrap_or(0)
-}
-
-fn parse(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
-    u64::from_str_radix(line.trim(), 16).ok()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
-    fn the_effective_set_is_read_from_status() {
-        let status = "Name:\tx\nCapPrm:\t0000000000000000\nCapEff:\t000000c000201000\n";
-        assert_eq!(parse(status), Some(0xc0_0020_1000));
-        assert_eq!(parse("Name: x"), None);
+    fn the_effective_set_is_what_status_tells() {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
+        let told = u64::from_str_radix(line.trim(), 16).unwrap();
+        assert_eq!(crate::sys::caps::effective(), told);
     }
 }

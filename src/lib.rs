@@ -50,6 +50,7 @@ mod bits;
 mod caps;
 mod chars;
 mod cursor;
+mod declared;
 mod error;
 mod explain;
 mod flags;

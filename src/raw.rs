@@ -7,10 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use bpf_atlas_btf::Btf;
-
 use crate::caps::Capability;
 use crate::cursor::Buffers;
+pub use crate::declared::Declared;
 use crate::error::{Errno, Error, Op, OpenError};
 use crate::explain::{is_bpffs, no_pin, open_denied};
 use crate::info::{FdInfo, MapInfo, not_a_map};
@@ -39,13 +38,6 @@ pub struct RawMap {
     declared: Option<Declared>,
 }
 
-/// The BTF of the object that a map came from, and its id in the kernel.
-#[derive(Clone)]
-pub struct Declared {
-    pub(crate) btf: Arc<Btf>,
-    pub(crate) id: u32,
-}
-
 struct Inner {
     map: Map,
     /// Walk buffers kept for the next walk, so that it allocates nothing.
@@ -53,7 +45,8 @@ struct Inner {
 }
 
 impl RawMap {
-    /// Opens any map of libbpf-rs, or any descriptor, by duplicating it.
+    /// Opens any map of libbpf-rs, or any descriptor, by duplicating it. With
+    /// another map of this crate it shares the descriptor, which costs nothing.
     ///
     /// Two system calls (`fcntl`, `BPF_OBJ_GET_INFO_BY_FD`) and a look at
     /// `/proc`. Since Linux 4.13.
@@ -61,6 +54,9 @@ impl RawMap {
     /// # Errors
     /// [`OpenError::NotLoaded`], [`OpenError::NotAMap`], [`OpenError::Sys`].
     pub fn open(source: impl MapSource) -> Result<Self, OpenError> {
+        if let Some(map) = source.raw() {
+            return Ok(Self { batch: None, ..map.clone() });
+        }
         let fd = source.map_fd()?;
         let what = "this descriptor";
         let fd = fd.try_clone_to_owned().map_err(|error| OpenError::Sys {
@@ -68,7 +64,7 @@ impl RawMap {
             op: Op::Duplicate,
             errno: Errno(error.raw_os_error().unwrap_or(0)),
         })?;
-        Ok(Self { declared: source.declared(), ..Self::from_fd(fd, what)? })
+        Self::from_fd(fd, what)
     }
 
     /// With the BTF of the map's object.

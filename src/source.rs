@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use libbpf_rs::{Map, MapHandle, MapMut};
 
 use crate::error::OpenError;
-use crate::raw::{Declared, RawMap};
+use crate::raw::RawMap;
 use crate::sys::object;
 
 /// Anything that stands for a map in the kernel: libbpf-rs's `Map`, `MapMut`
@@ -20,8 +20,9 @@ pub trait MapSource: sealed::Sealed {
     /// libbpf-rs would panic.
     fn map_fd(&self) -> Result<BorrowedFd<'_>, OpenError>;
 
+    /// The map itself where it is one of this crate.
     #[doc(hidden)]
-    fn declared(&self) -> Option<Declared> {
+    fn raw(&self) -> Option<&RawMap> {
         None
     }
 }
@@ -52,8 +53,8 @@ impl<S: MapSource + ?Sized> MapSource for &S {
         (**self).map_fd()
     }
 
-    fn declared(&self) -> Option<Declared> {
-        (**self).declared()
+    fn raw(&self) -> Option<&RawMap> {
+        (**self).raw()
     }
 }
 
@@ -76,7 +77,7 @@ impl MapSource for RawMap {
         Ok(self.as_fd())
     }
 
-    fn declared(&self) -> Option<Declared> {
-        RawMap::declared(self).cloned()
+    fn raw(&self) -> Option<&RawMap> {
+        Some(self)
     }
 }

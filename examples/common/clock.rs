@@ -8,7 +8,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::poll::{PollFd, PollFlags};
+use nix::sys::time::TimeSpec;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::Common;
@@ -98,10 +99,8 @@ impl Clock {
             PollFd::new(stdout.as_fd(), PollFlags::empty()),
         ];
         fds.extend(fd.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-        // Rounded up, or the last millisecond would be spent spinning.
-        let millis = i32::try_from(time.as_millis()).unwrap_or(i32::MAX).saturating_add(1);
-        let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
-        match nix::poll::poll(&mut fds, timeout) {
+        // To the nanosecond: `poll` knows milliseconds, and would have to be late.
+        match nix::poll::ppoll(&mut fds, Some(TimeSpec::from_duration(time)), None) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
         }

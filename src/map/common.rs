@@ -20,9 +20,10 @@ macro_rules! map_kind {
             /// Opens a map of this kind from any libbpf-rs map or handle, a
             /// descriptor, or another map of this crate.
             ///
-            /// The descriptor is duplicated, so the result is `'static` and the
-            /// skeleton can go. Costs `fcntl`, `BPF_OBJ_GET_INFO_BY_FD` and a
-            /// look at `/proc`, once.
+            /// The descriptor is duplicated, or shared with another map of this crate,
+            /// so the result is `'static` and the skeleton can go. Costs `fcntl`,
+            /// `BPF_OBJ_GET_INFO_BY_FD` and a look at `/proc`, once, and where the map
+            /// has BTF three system calls for it, once for all maps of an object.
             ///
             /// # Errors
             /// [`Kind`](crate::OpenError::Kind), [`KeySize`](crate::OpenError::KeySize),
@@ -207,8 +208,8 @@ macro_rules! map_kind {
                 Ok(std::os::fd::AsFd::as_fd(self))
             }
 
-            fn declared(&self) -> Option<$crate::raw::Declared> {
-                self.typed.raw.declared().cloned()
+            fn raw(&self) -> Option<&$crate::RawMap> {
+                Some(&self.typed.raw)
             }
         }
     };

@@ -116,7 +116,8 @@ impl LoadedObject {
     /// lays out itself.
     fn check_places<T: Pod>(&self, section: &str) -> Result<(), ObjectError> {
         let LayoutKind::Struct { fields } = T::LAYOUT.kind else { return Ok(()) };
-        let Some(Declared { btf, .. }) = btf_of(&self.object) else { return Ok(()) };
+        let declared = btf_of(&self.object);
+        let Some(btf) = declared.as_ref().and_then(Declared::own) else { return Ok(()) };
         let found = btf.types().find(|(_, of)| of.name == section);
         let Some(Kind::DataSec { vars, .. }) = found.map(|(_, of)| &of.kind) else { return Ok(()) };
         for var in vars {

@@ -82,7 +82,8 @@ pub struct PidSyscallsMaps {
     pub counts: PidCounts,
     /// The processes behind these PIDs.
     pub tasks: Hash<u32, Task>,
-    /// Calls by number; [`SyscallCount::of_slot`] explains the index.
+    /// Calls by number; [`SyscallCount::of_slot`] explains the index. One element, which stays
+    /// 0, unless the builder was told [`by_syscall`](PidSyscallsBuilder::by_syscall).
     pub by_syscall: PerCpuArray<u64>,
     /// One element.
     pub pid_reuse: PerCpuArray<PidReuse>,
@@ -244,6 +245,9 @@ impl PidSyscallsBuilder {
         open.maps.counts.set_max_entries(processes);
         open.maps.tasks.set_max_entries(processes);
         open.maps.pids.set_max_entries(self.pids.len().max(1) as u32);
+        if !self.by_syscall {
+            open.maps.by_syscall.set_max_entries(1);
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bpf_atlas_btf::{Btf, TypeId};
@@ -20,7 +21,7 @@ pub(crate) use self::ring::of_ring;
 pub use self::table::Mismatch;
 use crate::error::{Errno, OpenError};
 use crate::layout::Layout;
-use crate::raw::{MapName, RawMap, Shape};
+use crate::raw::{Declared, MapName, RawMap, Shape};
 
 /// How far the types of an open map were proved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +74,7 @@ impl fmt::Display for Unproved {
 /// Proves the key and value types of a map, as far as the kernel tells, or else
 /// the object that it was created for.
 ///
-/// Three system calls where the map has BTF, none otherwise.
+/// Three system calls where the map has BTF, once for all maps of an object; none otherwise.
 pub(crate) fn of_map(map: &RawMap, key: &Layout, value: &Layout) -> Result<Proof, OpenError> {
     let ids = (map.shape().btf_key_type_id, map.shape().btf_value_type_id);
     by_btf(map, |btf| against(map, btf, ids, key, value))
@@ -87,34 +88,41 @@ fn by_btf(
     against: impl Fn(&Btf) -> Result<Result<(), Unproved>, OpenError>,
 ) -> Result<Proof, OpenError> {
     let shape = map.shape();
-    let unproved = match own_btf(shape) {
+    // The same id is the same BTF: a map that the object took from a pin or
+    // another object has another.
+    let declared = map.declared().filter(|declared| declared.id() == shape.btf_id);
+    let unproved = match own_btf(shape, declared) {
         Ok(btf) => match against(&btf)? {
             Ok(()) => return Ok(Proof::Btf),
             Err(unproved) => unproved,
         },
         Err(unproved) => unproved,
     };
-    // The same id is the same BTF: a map that the object took from a pin or
-    // another object has another.
-    if let Some(declared) = map.declared().filter(|declared| declared.id == shape.btf_id) {
-        if against(&declared.btf)?.is_ok() {
+    if let Some(btf) = declared.and_then(Declared::own) {
+        if against(btf)?.is_ok() {
             return Ok(Proof::ObjectBtf);
         }
     }
     Ok(Proof::SizesOnly(unproved))
 }
 
-/// The map's BTF from the kernel.
-fn own_btf(shape: &Shape) -> Result<Btf, Unproved> {
+/// The map's BTF from the kernel; all maps of an object have the same.
+fn own_btf<'a>(shape: &Shape, declared: Option<&'a Declared>) -> Result<Cow<'a, Btf>, Unproved> {
     // An id of 0 is unknown, not void: the kernel wants none for some kinds.
     if shape.btf_id == 0 || (shape.btf_key_type_id, shape.btf_value_type_id) == (0, 0) {
         return Err(Unproved::NoBtf);
     }
-    let bytes = crate::sys::btf::by_id(shape.btf_id).map_err(|errno| match errno {
-        Errno::PERM | Errno::ACCES => Unproved::NotPermitted,
-        errno => Unproved::Unreadable(errno.to_string()),
-    })?;
-    Btf::parse(&bytes).map_err(|error| Unproved::Unreadable(error.to_string()))
+    let fetch = || {
+        let bytes = crate::sys::btf::by_id(shape.btf_id).map_err(|errno| match errno {
+            Errno::PERM | Errno::ACCES => Unproved::NotPermitted,
+            errno => Unproved::Unreadable(errno.to_string()),
+        })?;
+        Btf::parse(&bytes).map_err(|error| Unproved::Unreadable(error.to_string()))
+    };
+    match declared {
+        Some(declared) => declared.kernels(fetch).map(Cow::Borrowed),
+        None => fetch().map(Cow::Owned),
+    }
 }
 
 /// Both types against BTF. An error for a difference; inside, why they could

@@ -13,6 +13,7 @@ pub(crate) mod atomic;
 pub(crate) mod block;
 pub(crate) mod bpf;
 pub(crate) mod btf;
+pub(crate) mod caps;
 pub(crate) mod commands;
 #[cfg(test)]
 pub(crate) mod fake;
