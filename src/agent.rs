@@ -18,6 +18,7 @@ use libbpf_rs::{Link, MapCore, Object, ObjectBuilder, OpenObject, PrintLevel, Xd
 use crate::caps::Capability;
 use crate::error::{Errno, OpenError};
 use crate::raw::{Declared, MapName, RawMap};
+use crate::signals::Held;
 use crate::sys::{object, prog, xdp};
 
 /// A BPF object could not be opened, loaded or attached.
@@ -121,7 +122,9 @@ fn catch(level: PrintLevel, message: String) {
 /// begins the error's message, as in `loading flows`.
 ///
 /// The callback of libbpf is one for the whole process and is put back after;
-/// threads take turns. Calls can be nested.
+/// threads take turns. Calls can be nested. Meanwhile signals to this thread wait, but for
+/// those that end a process: the kernel interrupts the verifier for a signal, and libbpf
+/// tries a program five times.
 ///
 /// # Errors
 /// The error of `f`, with what libbpf said.
@@ -146,7 +149,9 @@ pub fn quietly<T>(
         catch,
     ))));
     CAUGHT.set(Some(String::new()));
+    let held = Held::new();
     let result = f();
+    drop(held);
     let log = CAUGHT.take().unwrap_or_default();
     result.map_err(|source| LoadError { what: what.into(), source, log })
 }

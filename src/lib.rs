@@ -78,6 +78,7 @@ mod same;
 #[cfg(feature = "serde")]
 mod serialize;
 mod shape;
+mod signals;
 mod snapshot;
 mod source;
 mod swap;

@@ -6,11 +6,15 @@
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::process::Stdio;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use bpf_atlas::{Array, Hash, OpenError, Pod, RawMap, agent};
 use libbpf_rs::{ObjectBuilder, PrintCallback, PrintLevel};
+use nix::sys::pthread::{pthread_kill, pthread_self};
+use nix::sys::signal::Signal;
 
 #[path = "support/programs.rs"]
 mod programs;
@@ -240,4 +244,33 @@ fn g8_programs_and_maps_outlive_the_object_and_dropping_detaches() {
     programs::await_for("the map to go", || {
         matches!(RawMap::open_id(id), Err(OpenError::NotFound { .. }))
     });
+}
+
+/// The verifier gives up for a signal, and libbpf tries five times: too few beside a profiler's
+/// timer.
+#[test]
+fn signals_do_not_keep_a_program_from_being_loaded() {
+    let _alone = alone();
+    let source = programs::compile("counting");
+    let seen = Arc::new(AtomicUsize::new(0));
+    let signal = signal_hook::consts::SIGPROF;
+    signal_hook::flag::register_usize(signal, seen.clone(), 1).unwrap();
+    let (is_over, loader) = (AtomicBool::new(false), pthread_self());
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                pthread_kill(loader, Signal::SIGPROF).unwrap();
+                thread::sleep(Duration::from_micros(20));
+            }
+        });
+        for _ in 0..20 {
+            let object = agent::open_file(&source).unwrap();
+            let loaded = agent::load(object).map(drop);
+            is_over.store(loaded.is_err(), Ordering::Relaxed);
+            loaded.unwrap_or_else(|error| panic!("{error}"));
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    // They were delivered, once each load was over.
+    assert_eq!(seen.load(Ordering::Relaxed), 1);
 }
