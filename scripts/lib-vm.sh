@@ -80,6 +80,8 @@ mount -t tracefs tracefs /sys/kernel/tracing
 mount -t bpf bpf /sys/fs/bpf
 ip link set lo up
 ulimit -l unlimited
+# Away from the end of what the BIOS said.
+echo
 INIT
         cat
         echo 'poweroff -f'
