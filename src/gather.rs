@@ -270,7 +270,7 @@ impl<M: Gatherable> Gatherer<M> {
         self.visited = Some(args.visited as usize);
         // It has just run; borrowed anew, so that what is above may change it.
         let Ok((kernel, _)) = &self.kernel else { return Ok(&[]) };
-        Ok(kernel.records(records.min(self.map.raw().max_entries() as usize)))
+        Ok(kernel.records(records.min(load::room(self.map.raw()) as usize)))
     }
 
     /// The same by a walk.

@@ -7,13 +7,14 @@ use libbpf_rs::{MapCore, Object};
 
 use super::bpf::{self, GatherArgs, GatherField, Rodata};
 use super::{Gathered, fields};
-use crate::Accumulate;
 use crate::agent::quietly;
 use crate::object::{ObjectError, OpenedObject};
 use crate::rates::Totals;
 use crate::raw::RawMap;
+use crate::sys::bpf::possible_cpus;
 use crate::sys::gathering::{Gathering, Start};
 use crate::sys::pod::Pod;
+use crate::{Accumulate, CreateFlags};
 
 mod bpf_cpus {
     include!(concat!(env!("OUT_DIR"), "/gather_cpus.rs"));
@@ -98,6 +99,15 @@ struct Program {
     threshold: Option<GatherField>,
 }
 
+/// How many elements a map may hold. One without preallocation looks at how many there are
+/// before it adds one, so CPUs that do so at once take it beyond its limit, where it stays.
+pub(super) fn room(map: &RawMap) -> u32 {
+    let flags = CreateFlags::from_bits(map.shape().flags);
+    let more =
+        if flags.contains(CreateFlags::NO_PREALLOC) { possible_cpus().unwrap_or(1) } else { 0 };
+    map.max_entries().saturating_add(more as u32)
+}
+
 fn missing(what: &str) -> ObjectError {
     ObjectError::Missing { what: what.into() }
 }
@@ -113,7 +123,7 @@ impl Program {
         let mut rodata = open.section::<Rodata>(".rodata")?;
         self.tell(&mut rodata)?;
         open.set_section(".rodata", &*rodata)?;
-        let records = map.max_entries();
+        let records = room(map);
         quietly("preparing the gatherer", || {
             for mut other in open.libbpf_mut().maps_mut() {
                 match other.name().to_str() {
