@@ -51,7 +51,8 @@ impl Waker {
         Ok(Self(Arc::new(Bell { fd, instead: Mutex::new(None) })))
     }
 
-    /// Ends the wait that is under way, or the next one. One `write`.
+    /// Ends the wait that is under way, or the next one. One `write`. It takes a lock, so it
+    /// is not for a signal's handler.
     pub fn wake(&self) {
         match &*self.instead() {
             Some(other) => other.wake(),
