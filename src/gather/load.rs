@@ -10,7 +10,7 @@ use super::{Gathered, fields};
 use crate::agent::quietly;
 use crate::object::{ObjectError, OpenedObject};
 use crate::rates::Totals;
-use crate::raw::RawMap;
+use crate::raw::{MapKind, RawMap};
 use crate::sys::bpf::possible_cpus;
 use crate::sys::gathering::{Gathering, Start};
 use crate::sys::pod::Pod;
@@ -46,8 +46,18 @@ fn ways(map: &RawMap) -> &'static [GatherWay] {
     let kind = map.kind();
     match map.shape().cpus {
         _ if !kind.is_per_cpu() => &[Lookups],
+        _ if kind == MapKind::LruPerCpuHash => &[Addresses, Copies],
         MANY_CPUS.. if !kind.is_array() => &[Addresses, Copies, Lookups],
         _ => &[Addresses, Lookups],
+    }
+}
+
+/// The way that needs no address. Each lookup tells an LRU map that the element is in use,
+/// and one of which all are evicts those that programs use.
+pub(super) fn without_addresses(map: &RawMap) -> GatherWay {
+    match map.kind() {
+        MapKind::LruPerCpuHash => GatherWay::Copies,
+        _ => GatherWay::Lookups,
     }
 }
 
@@ -196,7 +206,19 @@ fn kept(fd: BorrowedFd<'_>) -> Result<OwnedFd, ObjectError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{PerCpuArray, PerCpuHash};
+    use crate::{LruPerCpuHash, PerCpuArray, PerCpuHash};
+
+    #[cfg(not(miri))]
+    #[test]
+    fn an_lru_is_never_gathered_by_lookups() {
+        if !crate::Capability::Bpf.is_effective() {
+            println!("skipped: takes CAP_BPF");
+            return;
+        }
+        let lru = LruPerCpuHash::<u32, u64>::create("lru", 10).unwrap();
+        assert!(!ways(lru.raw()).contains(&GatherWay::Lookups));
+        assert_eq!(without_addresses(lru.raw()), GatherWay::Copies);
+    }
 
     /// As many as the program has room for, of every rule.
     fn fields() -> Vec<GatherField> {
