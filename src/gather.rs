@@ -80,7 +80,8 @@ impl fmt::Display for GatherMode {
 /// is missing, or the values are of a type whose sums the program cannot make, it
 /// walks, and [`mode`](Self::mode) says so. Since Linux 6.2, with the kernel's types
 /// (`/sys/kernel/btf/vmlinux`), the other CPUs' values are read where they are; before,
-/// they are looked up, or copied by the kernel.
+/// they are looked up, or copied by the kernel: those of an LRU always, since a lookup
+/// would tell it that the entry is in use.
 ///
 /// ```no_run
 /// use bpf_atlas::{Gatherer, PerCpuArray};
@@ -257,7 +258,7 @@ impl<M: Gatherable> Gatherer<M> {
         let op = if way == GatherWay::Copies { Op::ReadIter } else { Op::Run };
         kernel.run(&mut args).map_err(|errno| raw.explain(op, errno))?;
         if args.astray > 0 {
-            return self.run_by_lookups(least);
+            return self.run_without_addresses(least);
         }
         let records = args.records as usize;
         if args.no_room > 0 {
@@ -270,7 +271,7 @@ impl<M: Gatherable> Gatherer<M> {
         self.visited = Some(args.visited as usize);
         // It has just run; borrowed anew, so that what is above may change it.
         let Ok((kernel, _)) = &self.kernel else { return Ok(&[]) };
-        Ok(kernel.records(records.min(self.map.raw().max_entries() as usize)))
+        Ok(kernel.records(records.min(load::room(self.map.raw()) as usize)))
     }
 
     /// The same by a walk.
@@ -291,11 +292,15 @@ impl<M: Gatherable> Gatherer<M> {
     }
 
     /// A value was not at its address: the first element was deleted meanwhile and came
-    /// again, or this kernel keeps per-CPU memory otherwise. Lookups need neither.
-    fn run_by_lookups(&mut self, least: Option<i128>) -> Result<&[Gathered<M::Key, M::Total>]> {
+    /// again, or this kernel keeps per-CPU memory otherwise. The other ways mind neither.
+    fn run_without_addresses(
+        &mut self,
+        least: Option<i128>,
+    ) -> Result<&[Gathered<M::Key, M::Total>]> {
         let (raw, threshold) = (self.map.raw(), self.threshold.as_ref());
-        log::debug!("gathering `{}` by lookups from now on", raw.name());
-        self.kernel = load::load::<M>(raw, threshold, Some(GatherWay::Lookups));
+        let way = load::without_addresses(raw);
+        log::debug!("gathering `{}` by {way:?} from now on", raw.name());
+        self.kernel = load::load::<M>(raw, threshold, Some(way));
         self.run(least)
     }
 }
@@ -324,10 +329,10 @@ mod tests {
         let total = 5 * map.raw().shape().cpus as u64;
         let mut gatherer = Gatherer::sampling(&map).at_least("").unwrap();
         for least in [None, Some(1)] {
-            let gathered = gatherer.run_by_lookups(least).unwrap();
+            let gathered = gatherer.run_without_addresses(least).unwrap();
             assert_eq!(gathered, [Gathered { key: 3, value: total }]);
         }
-        assert_eq!(gatherer.run_by_lookups(Some(i128::from(total) + 1)).unwrap(), []);
+        assert_eq!(gatherer.run_without_addresses(Some(i128::from(total) + 1)).unwrap(), []);
         assert_eq!(
             (gatherer.mode(), gatherer.way()),
             (GatherMode::Kernel, Some(GatherWay::Lookups))

@@ -23,8 +23,10 @@ use crate::sys::pod::{self, Pod, RawBytes, stride};
 /// that come from a walk lie in the buffer that the kernel wrote them to, without a copy.
 /// So a walk makes at most one allocation a batch of up to 4,096 entries, and none while
 /// what it yields is dropped as it goes; and **one value that is kept keeps the whole
-/// batch**, up to 2 MiB. To keep a few values of a walk over a large map for long, keep
-/// a [`clone`](Clone::clone), which has memory of its own, or the sum.
+/// batch**: up to 2 MiB, or what a `with_batch_size` or 16 entries of large values
+/// take. To keep a few values of a walk over a large map for long, keep a
+/// [`clone`](Clone::clone), which has memory of its own, or the sum. A type aligned to
+/// more than 16 bytes is copied, to an allocation a value.
 ///
 /// ```
 /// use bpf_atlas::PerCpu;

@@ -35,6 +35,23 @@ impl Value for [u8; 61] {
     }
 }
 
+impl Value for u128 {
+    fn of(key: u32, cpu: usize) -> Self {
+        u128::from(key) << 100 | cpu as u128
+    }
+}
+
+/// Aligned as no buffer of a walk is.
+#[derive(Clone, Copy, Debug, PartialEq, Pod)]
+#[repr(C, align(64))]
+struct Line([u64; 8]);
+
+impl Value for Line {
+    fn of(key: u32, cpu: usize) -> Self {
+        Self(std::array::from_fn(|at| u64::of(key, cpu) << 8 | at as u64))
+    }
+}
+
 fn on_all_cpus<V: Value>(key: u32) -> PerCpu<V> {
     let cpus = PerCpu::splat(0_u8).len();
     (0..cpus).map(|cpu| V::of(key, cpu)).collect()
@@ -80,6 +97,8 @@ fn i5_values_that_are_kept_stay_as_they_were() {
     kept_values_stay_as_they_were::<u64>();
     kept_values_stay_as_they_were::<[u64; 9]>();
     kept_values_stay_as_they_were::<[u8; 61]>();
+    kept_values_stay_as_they_were::<u128>();
+    kept_values_stay_as_they_were::<Line>();
 }
 
 #[test]
@@ -152,6 +171,8 @@ fn i5_a_drain_that_ends_early_puts_back_what_it_has_not_yielded() {
     a_drain_ends_early::<u64>();
     a_drain_ends_early::<[u64; 9]>();
     a_drain_ends_early::<[u8; 61]>();
+    a_drain_ends_early::<u128>();
+    a_drain_ends_early::<Line>();
 }
 
 #[test]

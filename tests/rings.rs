@@ -332,3 +332,25 @@ fn rings_deliver_or_count_everything_under_load() {
         assert_eq!(account.received(), stats.delivered);
     }
 }
+
+/// A ring that gets into another `Rings` by way of `get_mut` takes the waker of neither along.
+#[test]
+fn rings_wake_their_own_reader_whatever_became_of_their_rings() {
+    let ring = |name| RingBuf::<u64>::create(name, 1 << 16).unwrap();
+    let (mut one, mut other) = (Rings::new().unwrap(), Rings::new().unwrap());
+    let in_one = one.add(ring("first"), |_, _| {}).unwrap();
+    let wakes = |rings: &mut Rings<'_>| {
+        let start = Instant::now();
+        rings.waker().unwrap().wake();
+        assert_eq!(rings.poll(LONG).unwrap(), 0);
+        assert!(start.elapsed() < LONG / 2);
+    };
+    let taken = std::mem::replace(one.get_mut(in_one).unwrap(), ring("second"));
+    let in_other = other.add(taken, |_, _| {}).unwrap();
+    wakes(&mut one);
+    wakes(&mut other);
+    let taken = std::mem::replace(other.get_mut(in_other).unwrap(), ring("third"));
+    one.add(taken, |_, _| {}).unwrap();
+    wakes(&mut one);
+    wakes(&mut other);
+}

@@ -7,13 +7,14 @@ use libbpf_rs::{MapCore, Object};
 
 use super::bpf::{self, GatherArgs, GatherField, Rodata};
 use super::{Gathered, fields};
-use crate::Accumulate;
 use crate::agent::quietly;
 use crate::object::{ObjectError, OpenedObject};
 use crate::rates::Totals;
-use crate::raw::RawMap;
+use crate::raw::{MapKind, RawMap};
+use crate::sys::bpf::possible_cpus;
 use crate::sys::gathering::{Gathering, Start};
 use crate::sys::pod::Pod;
+use crate::{Accumulate, CreateFlags};
 
 mod bpf_cpus {
     include!(concat!(env!("OUT_DIR"), "/gather_cpus.rs"));
@@ -45,8 +46,18 @@ fn ways(map: &RawMap) -> &'static [GatherWay] {
     let kind = map.kind();
     match map.shape().cpus {
         _ if !kind.is_per_cpu() => &[Lookups],
+        _ if kind == MapKind::LruPerCpuHash => &[Addresses, Copies],
         MANY_CPUS.. if !kind.is_array() => &[Addresses, Copies, Lookups],
         _ => &[Addresses, Lookups],
+    }
+}
+
+/// The way that needs no address. Each lookup tells an LRU map that the element is in use,
+/// and one of which all are evicts those that programs use.
+pub(super) fn without_addresses(map: &RawMap) -> GatherWay {
+    match map.kind() {
+        MapKind::LruPerCpuHash => GatherWay::Copies,
+        _ => GatherWay::Lookups,
     }
 }
 
@@ -98,6 +109,15 @@ struct Program {
     threshold: Option<GatherField>,
 }
 
+/// How many elements a map may hold. One without preallocation looks at how many there are
+/// before it adds one, so CPUs that do so at once take it beyond its limit, where it stays.
+pub(super) fn room(map: &RawMap) -> u32 {
+    let flags = CreateFlags::from_bits(map.shape().flags);
+    let more =
+        if flags.contains(CreateFlags::NO_PREALLOC) { possible_cpus().unwrap_or(1) } else { 0 };
+    map.max_entries().saturating_add(more as u32)
+}
+
 fn missing(what: &str) -> ObjectError {
     ObjectError::Missing { what: what.into() }
 }
@@ -113,7 +133,7 @@ impl Program {
         let mut rodata = open.section::<Rodata>(".rodata")?;
         self.tell(&mut rodata)?;
         open.set_section(".rodata", &*rodata)?;
-        let records = map.max_entries();
+        let records = room(map);
         quietly("preparing the gatherer", || {
             for mut other in open.libbpf_mut().maps_mut() {
                 match other.name().to_str() {
@@ -186,7 +206,19 @@ fn kept(fd: BorrowedFd<'_>) -> Result<OwnedFd, ObjectError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{PerCpuArray, PerCpuHash};
+    use crate::{LruPerCpuHash, PerCpuArray, PerCpuHash};
+
+    #[cfg(not(miri))]
+    #[test]
+    fn an_lru_is_never_gathered_by_lookups() {
+        if !crate::Capability::Bpf.is_effective() {
+            println!("skipped: takes CAP_BPF");
+            return;
+        }
+        let lru = LruPerCpuHash::<u32, u64>::create("lru", 10).unwrap();
+        assert!(!ways(lru.raw()).contains(&GatherWay::Lookups));
+        assert_eq!(without_addresses(lru.raw()), GatherWay::Copies);
+    }
 
     /// As many as the program has room for, of every rule.
     fn fields() -> Vec<GatherField> {

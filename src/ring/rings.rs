@@ -188,8 +188,9 @@ impl<'h> Rings<'h> {
         self.rings[self.place(key)?].ring().downcast_ref()
     }
 
-    /// The same, to choose its [`WakeUp`](super::WakeUp), or to read it out of turn. No
-    /// system call.
+    /// The same, to choose its [`WakeUp`](super::WakeUp), or to read it out of turn. Another
+    /// ring that is put in its place ends no wait: [`remove`](Self::remove) one and
+    /// [`add`](Self::add) the other. No system call.
     pub fn get_mut<E: Event>(&mut self, key: RingKey<E>) -> Option<&mut RingBuf<E>> {
         let place = self.place(key)?;
         self.rings[place].ring_mut().downcast_mut()

@@ -51,7 +51,8 @@ impl Waker {
         Ok(Self(Arc::new(Bell { fd, instead: Mutex::new(None) })))
     }
 
-    /// Ends the wait that is under way, or the next one. One `write`.
+    /// Ends the wait that is under way, or the next one. One `write`. It takes a lock, so it
+    /// is not for a signal's handler.
     pub fn wake(&self) {
         match &*self.instead() {
             Some(other) => other.wake(),
@@ -102,16 +103,20 @@ pub(super) enum On<'f> {
 pub(super) struct Bed {
     edges: Option<Epoll>,
     waker: Option<Waker>,
-    /// Its own waker, while it has another's.
-    own: Option<Waker>,
+    /// Of a reader of several, who waits in its place.
+    others: Option<Waker>,
 }
 
 impl Bed {
     pub(super) fn waker(&mut self) -> nix::Result<Waker> {
-        match &self.waker {
+        match self.in_use() {
             Some(waker) => Ok(waker.clone()),
             None => Ok(self.waker.insert(Waker::new()?).clone()),
         }
+    }
+
+    fn in_use(&self) -> Option<&Waker> {
+        self.others.as_ref().or(self.waker.as_ref())
     }
 
     /// Makes what wake-ups are seen by.
@@ -140,17 +145,18 @@ impl Bed {
         }
     }
 
-    /// Joins a reader of several, who waits in its place.
-    pub(super) fn join(&mut self, waker: Waker) {
-        self.own = self.waker.replace(waker.clone());
-        if let Some(own) = &self.own {
-            own.hand_to(Some(waker));
+    /// Joins a reader of several, who waits in its place. It may not have left another one,
+    /// whose waker is never its own.
+    pub(super) fn join(&mut self, others: Waker) {
+        if let Some(own) = &self.waker {
+            own.hand_to(Some(others.clone()));
         }
+        self.others = Some(others);
     }
 
     /// Waits for itself again.
     pub(super) fn leave(&mut self) {
-        self.waker = self.own.take();
+        self.others = None;
         if let Some(own) = &self.waker {
             own.hand_to(None);
         }
@@ -163,7 +169,7 @@ impl Bed {
 
     /// The wake-up of a [`Waker`] was obeyed.
     pub(super) fn obeyed(&self) {
-        if let Some(waker) = &self.waker {
+        if let Some(waker) = self.in_use() {
             waker.reset();
         }
     }
@@ -177,7 +183,7 @@ impl Bed {
             On::Nothing => None,
         };
         let fd = |fd| PollFd::new(fd, PollFlags::POLLIN);
-        let waker = self.waker.as_ref().map(AsFd::as_fd);
+        let waker = self.in_use().map(AsFd::as_fd);
         let mut fds = [ring, waker].into_iter().flatten().map(fd);
         let mut fds = match (fds.next(), fds.next()) {
             (Some(a), Some(b)) => Fds::Two([a, b]),
