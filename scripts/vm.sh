@@ -42,7 +42,7 @@ version=$(uname -r | cut -d . -f 1,2)
 while read -r name options; do
     grep -q "^$name \*" "tests/vm/$version" 2>/dev/null && continue
     echo "     Running $name ($name)"
-    timeout -s KILL 240 "/$name" --show-output $options 2>&1
+    timeout -s KILL 600 "/$name" --show-output $options 2>&1
 done </order
 echo 'THE END'
 INIT
@@ -53,7 +53,7 @@ for version; do
     vmlinuz=$(vm_kernel "$version")
     say "== $(basename "$vmlinuz")"
     console=$vm_folder/console-$version
-    vm_boot "$vmlinuz" "$vm_folder/tests.cpio.gz" 2 1800 >"$console" || true
+    vm_boot "$vmlinuz" "$vm_folder/tests.cpio.gz" 2 2400 >"$console" || true
     grep -q '^THE END' "$console" || { say "The machine did not get to its end: see $console"; outcome=1; }
     cannot=tests/vm/$version
     [ -e "$cannot" ] || cannot=/dev/null

@@ -272,7 +272,7 @@ impl<V> FromIterator<V> for PerCpu<V> {
 }
 
 /// The values of a [`PerCpu`], one after the other.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct IntoIter<V> {
     values: PerCpu<V>,
     left: Range<usize>,
