@@ -60,6 +60,11 @@ impl Net {
             ip(&format!("neighbour add {RIGHT_IP} lladdr {RIGHT_MAC} dev {LEFT} nud permanent"));
             ip(&format!("link set {LEFT} up"));
         });
+        // `right` had no peer when it was set up. A worker of the kernel opens its queue a
+        // little later, and what it sends until then is dropped: a SYN-ACK, for one.
+        let is_up = |end| ip(&format!("link show dev {end}")).contains(" state UP ");
+        net.left(|| eventually("the left end is up", || is_up(LEFT)));
+        net.right(|| eventually("the right end is up", || is_up(RIGHT)));
         net
     }
 
