@@ -29,21 +29,20 @@ const NOBODY: u32 = 65534;
 const ENOBUFS: Errno = Errno(105);
 const EHOSTUNREACH: Errno = Errno(113);
 
-/// A probe that sees what `left` sends again.
-fn at_left(net: &Net) -> TcpRetransmits {
+/// A probe that sees what `left` sends again, and a witness.
+fn at_left(net: &Net) -> (TcpRetransmits, Witness) {
     let [left, _] = net.inodes();
-    TcpRetransmits::builder().netns(left).attach().expect("attach, as root may")
+    let probe = TcpRetransmits::builder().netns(left).attach().expect("attach, as root may");
+    (probe, Witness::new(left))
 }
 
 /// Waits until the probe has seen what the kernel has counted at `left`; all of it.
 #[track_caller]
-fn all_of(net: &Net, probe: &mut TcpRetransmits) -> Vec<TcpRetransmitEvent> {
+fn all_of(net: &Net, (probe, witness): &mut (TcpRetransmits, Witness)) -> Vec<TcpRetransmitEvent> {
     let mut events = Vec::new();
     eventually("as many segments as the kernel counts", || {
         let segs = collect(probe, &mut events);
-        let (counted, failed) = net.left(retransmitted);
-        assert!(segs <= counted - failed, "{segs} of {counted}");
-        segs == counted - failed
+        witness.all(segs, probe.health().unwrap().missed, net.left(retransmitted))
     });
     assert_eq!(probe.lost().unwrap(), 0);
     events
@@ -88,6 +87,7 @@ fn data_is_seen_as_often_as_it_is_dropped(at: IpAddr, from: IpAddr, times: u64) 
     let mut last = Vec::new();
     eventually("the FIN again", || {
         probe
+            .0
             .drain(|event| {
                 let slack = Duration::from_secs(1);
                 assert!(event.time() + slack >= before, "{event:?}");
@@ -95,6 +95,9 @@ fn data_is_seen_as_often_as_it_is_dropped(at: IpAddr, from: IpAddr, times: u64) 
                 last.push(*event);
             })
             .unwrap();
+        // Whether it has all or not: this ends the round if nobody can see it.
+        let segs = events.iter().chain(&last).map(|event| u64::from(event.segs)).sum();
+        probe.1.all(segs, probe.0.health().unwrap().missed, net.left(retransmitted));
         !last.is_empty()
     });
     assert_eq!((last[0].flow, last[0].bytes, last[0].segs), (flow, 0, 1));
@@ -103,12 +106,12 @@ fn data_is_seen_as_often_as_it_is_dropped(at: IpAddr, from: IpAddr, times: u64) 
 
 #[test]
 fn data_over_ipv4_is_seen_as_often_as_it_is_dropped() {
-    data_is_seen_as_often_as_it_is_dropped(RIGHT_IP.into(), LEFT_IP.into(), 3);
+    unless_unseen(|| data_is_seen_as_often_as_it_is_dropped(RIGHT_IP.into(), LEFT_IP.into(), 3));
 }
 
 #[test]
 fn data_over_ipv6_is_seen_as_often_as_it_is_dropped() {
-    data_is_seen_as_often_as_it_is_dropped(RIGHT_IP6.into(), LEFT_IP6.into(), 3);
+    unless_unseen(|| data_is_seen_as_often_as_it_is_dropped(RIGHT_IP6.into(), LEFT_IP6.into(), 3));
 }
 
 fn a_syn_is_seen_as_often_as_it_is_dropped(at: IpAddr) {
@@ -130,46 +133,51 @@ fn a_syn_is_seen_as_often_as_it_is_dropped(at: IpAddr) {
 
 #[test]
 fn a_syn_over_ipv4_is_seen_as_often_as_it_is_dropped() {
-    a_syn_is_seen_as_often_as_it_is_dropped(RIGHT_IP.into());
+    unless_unseen(|| a_syn_is_seen_as_often_as_it_is_dropped(RIGHT_IP.into()));
 }
 
 #[test]
 fn a_syn_over_ipv6_is_seen_as_often_as_it_is_dropped() {
-    a_syn_is_seen_as_often_as_it_is_dropped(RIGHT_IP6.into());
+    unless_unseen(|| a_syn_is_seen_as_often_as_it_is_dropped(RIGHT_IP6.into()));
 }
 
 #[test]
 fn a_syn_ack_is_seen_as_often_as_the_syn_comes_again_whichever_way_it_is_attached() {
     use AttachKind::{RawTracepoint, TpBtf, Tracepoint};
     for kind in [TpBtf, RawTracepoint, Tracepoint] {
-        // A listener of both families tells IPv4 as IPv4.
-        let strangers = Strangers::new(Ipv6Addr::UNSPECIFIED);
-        let right = strangers.inode();
-        let builder = TcpRetransmits::builder().netns(right).attach_kind(kind);
-        let mut probe = builder.attach().expect("attach, as root may");
-        assert_eq!(probe.attach_kind(), kind);
-        let began = Instant::now();
-        let ends = [strangers.to(), strangers.to6()].map(|to| (to, Strangers::behind(to, 2000)));
-        ends.iter().for_each(|&(to, _)| strangers.ask_at(to, 2000, 20));
-        let mut events = Vec::new();
-        eventually("each SYN-ACK again that the kernel counts", || {
-            let segs = collect(&mut probe, &mut events);
-            // A classic tracepoint is skipped on a CPU that is inside a map system call.
-            let missed = probe.health().unwrap().missed;
-            let counted = strangers.counted();
-            assert!(segs <= counted && (kind == Tracepoint || missed == 0));
-            counted >= 40 && segs + missed >= counted
-        });
-        if kind != Tracepoint && began.elapsed() < Duration::from_millis(900) {
-            // No timer has sent one more.
-            let v4 = events.iter().filter(|event| event.flow.family == 4).count();
-            assert_eq!((events.len(), v4), (40, 20));
-        }
-        for event in &events {
-            assert!(ends.contains(&(event.local(), event.remote())), "{event:?}");
-            assert_eq!((event.state, event.segs), (TcpState::TCP_NEW_SYN_RECV, 1));
-            assert_eq!((event.flow.netns, event.pid(), event.error()), (right, None, None));
-        }
+        unless_unseen(|| a_syn_ack_is_seen_as_often_as_the_syn_comes_again(kind));
+    }
+}
+
+fn a_syn_ack_is_seen_as_often_as_the_syn_comes_again(kind: AttachKind) {
+    // A listener of both families tells IPv4 as IPv4.
+    let strangers = Strangers::new(Ipv6Addr::UNSPECIFIED);
+    let right = strangers.inode();
+    let builder = TcpRetransmits::builder().netns(right).attach_kind(kind);
+    let mut probe = builder.attach().expect("attach, as root may");
+    assert_eq!(probe.attach_kind(), kind);
+    let witness = Witness::new(right);
+    let began = Instant::now();
+    let ends = [strangers.to(), strangers.to6()].map(|to| (to, Strangers::behind(to, 2000)));
+    ends.iter().for_each(|&(to, _)| strangers.ask_at(to, 2000, 20));
+    let mut events = Vec::new();
+    eventually("each SYN-ACK again that the kernel counts", || {
+        let segs = collect(&mut probe, &mut events);
+        let missed = probe.health().unwrap().missed;
+        let counts = strangers.net.right(retransmitted);
+        // A classic tracepoint is skipped on a CPU that is inside a map system call.
+        let told = kind == AttachKind::Tracepoint && segs + missed >= counts.0;
+        counts.0 >= 40 && (witness.all(segs, missed, counts) || told)
+    });
+    if kind != AttachKind::Tracepoint && began.elapsed() < Duration::from_millis(900) {
+        // No timer has sent one more.
+        let v4 = events.iter().filter(|event| event.flow.family == 4).count();
+        assert_eq!((events.len(), v4), (40, 20));
+    }
+    for event in &events {
+        assert!(ends.contains(&(event.local(), event.remote())), "{event:?}");
+        assert_eq!((event.state, event.segs), (TcpState::TCP_NEW_SYN_RECV, 1));
+        assert_eq!((event.flow.netns, event.pid(), event.error()), (right, None, None));
     }
 }
 
@@ -209,6 +217,11 @@ fn a_transfer_with_losses_agrees_with_the_kernel(at: IpAddr) {
     assert!(events.iter().all(|event| event.pid().is_none() || event.pid() == own));
     assert!(events.iter().any(|event| event.pid() == own));
 
+    eventually("the same summed", || {
+        let summary = counts.summary().unwrap();
+        let segs = summary.flows.iter().map(|flow| flow.stat.segs).sum();
+        probe.1.all(segs, summary.health.missed, net.left(retransmitted))
+    });
     let summary = counts.summary().unwrap();
     let [only] = &summary.flows[..] else { panic!("one flow: {:?}", summary.flows) };
     assert_eq!(only.flow, flow);
@@ -223,21 +236,27 @@ fn a_transfer_with_losses_agrees_with_the_kernel(at: IpAddr) {
     let (first, last) = (events[0].time_ns, events[events.len() - 1].time_ns);
     assert!(stat.first_ns.abs_diff(first) < 100_000_000, "{stat:?} {first}");
     assert!(stat.last_ns.abs_diff(last) < 100_000_000, "{stat:?} {last}");
-    assert_eq!((summary.health.entries, summary.health.dropped()), (1, 0));
+    let health = summary.health;
+    // Segments of other tests may be missed, inside a run for one of these.
+    assert_eq!((health.entries, health.refused, health.lost), (1, 0, 0));
 }
 
 #[test]
 fn a_transfer_over_ipv4_with_losses_agrees_with_the_kernel_event_by_event_and_summed() {
-    a_transfer_with_losses_agrees_with_the_kernel(RIGHT_IP.into());
+    unless_unseen(|| a_transfer_with_losses_agrees_with_the_kernel(RIGHT_IP.into()));
 }
 
 #[test]
 fn a_transfer_over_ipv6_with_losses_agrees_with_the_kernel_event_by_event_and_summed() {
-    a_transfer_with_losses_agrees_with_the_kernel(RIGHT_IP6.into());
+    unless_unseen(|| a_transfer_with_losses_agrees_with_the_kernel(RIGHT_IP6.into()));
 }
 
 #[test]
 fn an_ipv6_socket_that_talks_ipv4_is_told_as_ipv4() {
+    unless_unseen(an_ipv6_socket_is_told_as_ipv4);
+}
+
+fn an_ipv6_socket_is_told_as_ipv4() {
     let net = Net::with_ipv6();
     let dropper = Dropper::new(&net);
     let listener = listener(&net, Ipv6Addr::UNSPECIFIED);
@@ -330,6 +349,7 @@ fn failures(why: Errno, break_it: impl FnOnce() + Send, net: &Net) -> (u64, u64)
     let mut with = builder().failed(true).attach().expect("attach");
     let mut without = builder().attach().expect("attach");
     let counts = builder().failed(true).attach_per_flow().expect("attach");
+    let witness = Witness::new(left);
     dropper.drop(SEGMENTS, listener.local_addr().unwrap().port(), u64::MAX);
     near.write_all(&[7; 1000]).unwrap();
     net.left(break_it);
@@ -341,14 +361,20 @@ fn failures(why: Errno, break_it: impl FnOnce() + Send, net: &Net) -> (u64, u64)
         collect(&mut with, &mut events);
         failed(&events) >= 3
     });
+    let mut counted_failed = 0;
+    eventually("as many as the kernel counts", || {
+        collect(&mut with, &mut events);
+        let done = events.len() as u64 - failed(&events);
+        let counts = net.left(retransmitted);
+        counted_failed = counts.1;
+        witness.all(done, with.health().unwrap().missed, counts)
+    });
     for event in &events {
         let flow = (event.local(), event.remote());
         assert_eq!(flow, (near.local_addr().unwrap(), near.peer_addr().unwrap()));
         assert!([None, Some(why)].contains(&event.error()), "{event:?}");
     }
     let done = events.len() as u64 - failed(&events);
-    let (counted, counted_failed) = net.left(retransmitted);
-    assert_eq!(done, counted - counted_failed);
     assert_eq!(collect(&mut without, &mut Vec::new()), done);
     let stat = counts.summary().unwrap().flows[0].stat;
     assert!(stat.failed >= failed(&events) && stat.retransmits == done, "{stat:?}");
@@ -360,12 +386,13 @@ fn what_has_no_route_is_told_only_if_asked_for_and_in_no_sum() {
     if !tells_of_failures("what_has_no_route_is_told_only_if_asked_for_and_in_no_sum") {
         return;
     }
-    let net = Net::new();
     let no_route = || {
         ip(&format!("route delete 192.0.2.0/24 dev {LEFT}"));
     };
-    let (_, counted) = failures(EHOSTUNREACH, no_route, &net);
-    assert_eq!(counted, 0, "it never came to sending");
+    unless_unseen(|| {
+        let (_, counted) = failures(EHOSTUNREACH, no_route, &Net::new());
+        assert_eq!(counted, 0, "it never came to sending");
+    });
 }
 
 #[test]
@@ -374,16 +401,17 @@ fn what_the_queue_drops_is_told_only_if_asked_for_and_taken_from_the_sum() {
     if !tells_of_failures(NAME) {
         return;
     }
-    let net = Net::new();
     let tc = |arguments: &str| {
         let status = Command::new("tc").args(arguments.split(' ')).status();
         status.is_ok_and(|status| status.success())
     };
     // No packet of the test fits into such a queue.
     let no_room = || tc(&format!("qdisc add dev {LEFT} root bfifo limit 100"));
-    if !net.left(|| no_room() && tc(&format!("qdisc delete dev {LEFT} root"))) {
+    if !Net::new().left(|| no_room() && tc(&format!("qdisc delete dev {LEFT} root"))) {
         return support::skipped(NAME, "no `tc`, or a kernel without bfifo");
     }
-    let (told, counted) = failures(ENOBUFS, || assert!(no_room()), &net);
-    assert!(counted >= told, "{told} of {counted}");
+    unless_unseen(|| {
+        let (told, counted) = failures(ENOBUFS, || assert!(no_room()), &Net::new());
+        assert!(counted >= told, "{told} of {counted}");
+    });
 }
