@@ -19,6 +19,8 @@ enum {
 	LIMIT = 4,   /* until so many are dropped */
 	SEEN = 5,    /* so many came */
 	DROPPED = 6, /* so many were dropped */
+	FOR_NS = 7,  /* nor later than so long after the first; 0: whenever */
+	FIRST = 8,   /* when that was */
 };
 
 enum {
@@ -85,6 +87,16 @@ int drop_tcp(struct xdp_md *ctx)
 	number = __sync_fetch_and_add(seen, 1);
 	if (!one_in || number < after || (number - after) % one_in || *dropped >= word(LIMIT))
 		return XDP_PASS;
+	if (word(FOR_NS)) {
+		__u64 now = bpf_ktime_get_ns(), *first = control_word(FIRST);
+
+		if (!first)
+			return XDP_PASS;
+		if (!*first)
+			*first = now;
+		if (now - *first > word(FOR_NS))
+			return XDP_PASS;
+	}
 	__sync_fetch_and_add(dropped, 1);
 	return XDP_DROP;
 }

@@ -12,6 +12,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{env, fs, process, thread};
 
@@ -161,6 +162,9 @@ pub fn compile(name: &str) -> PathBuf {
     }
     let object = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .join(format!("{name}-{:016x}.bpf.o", hasher.finish()));
+    // One thread of this process at a time: they would write the same file.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     if object.exists() {
         return object;
     }

@@ -36,6 +36,8 @@ const ONE_IN: u32 = 3;
 const LIMIT: u32 = 4;
 const SEEN: u32 = 5;
 const DROPPED: u32 = 6;
+const FOR_NS: u32 = 7;
+const FIRST: u32 = 8;
 
 impl Dropper {
     /// Lets everything pass as yet.
@@ -57,8 +59,19 @@ impl Dropper {
     /// One in `one_in` of what is sent to `port`, once `after` have passed and
     /// until `limit` are dropped.
     pub fn drop_some(&self, what: u64, port: u16, after: u64, one_in: u64, limit: u64) {
-        let words = [(PORT, port.into()), (WHAT, what), (AFTER, after), (ONE_IN, one_in)];
-        for (word, value) in words.into_iter().chain([(LIMIT, limit), (SEEN, 0), (DROPPED, 0)]) {
+        self.set(what, port, [(AFTER, after), (ONE_IN, one_in), (LIMIT, limit), (FOR_NS, 0)]);
+    }
+
+    /// Up to `limit` on end that are sent to `port`, once `after` have passed: no more than
+    /// were under way, since what is sent again comes later than in a tenth of a second.
+    pub fn drop_flight(&self, what: u64, port: u16, after: u64, limit: u64) {
+        let briefly = 100_000_000;
+        self.set(what, port, [(AFTER, after), (ONE_IN, 1), (LIMIT, limit), (FOR_NS, briefly)]);
+    }
+
+    fn set(&self, what: u64, port: u16, rule: [(u32, u64); 4]) {
+        let words = [(PORT, port.into()), (WHAT, what), (SEEN, 0), (DROPPED, 0), (FIRST, 0)];
+        for (word, value) in words.into_iter().chain(rule) {
             self.control.store(word, value).unwrap();
         }
     }
