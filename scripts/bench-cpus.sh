@@ -37,6 +37,7 @@ machine() {
     say "== $(basename "$1"), $2"
     vm_boot "$1" "$work/bench.cpio.gz" "$2" 600 >"$work/console" || true
     grep -aE 'WRONG|FAILED|Error|^<!--' "$work/console" || true
+    ! grep -aqE 'WRONG|FAILED' "$work/console" || die "A sum was wrong, or worse: see $work/console"
     grep -aE "^\| PerCpu[A-Za-z]+, $3 CPUs" "$work/console" | tee "$work/of-one" || true
     [ "$(wc -l <"$work/of-one")" -eq "$4" ] || die "A machine did not get to its end: see $work/console"
 }
