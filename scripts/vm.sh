@@ -18,7 +18,7 @@ say '== building'
 cargo test --quiet --all-features --test objects >&2
 built=$vm_folder/programs
 cargo test --package bpf-atlas --package bpf-atlas-build-e2e --all-features --no-run \
-    --message-format=json 2>/dev/null | grep -o '"executable":"[^"]*/deps/[^"]*"' |
+    --message-format=json-render-diagnostics | grep -o '"executable":"[^"]*/deps/[^"]*"' |
     sed 's/.*:"//; s/"$//' | sort -u >"$built"
 
 root=$vm_folder/tests
