@@ -11,6 +11,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::sync::{Mutex, PoisonError};
 
 use bpf_atlas::probes::{AttachKind, PidSyscalls, PidSyscallsBuilder, ProbeError};
 use bpf_atlas::{Capability, PerCpu, PerCpuHash};
@@ -29,7 +30,18 @@ const GETPPID: u32 = libc::SYS_getppid as u32;
 const KILL: u32 = libc::SYS_kill as u32;
 
 fn probe(options: impl FnOnce(PidSyscallsBuilder) -> PidSyscallsBuilder) -> PidSyscalls {
-    options(PidSyscalls::builder()).attach().expect("attach, as root may")
+    probe_and_links(options).0
+}
+
+/// And the ids of its links: one thread at a time, or another's would be among them.
+fn probe_and_links(
+    options: impl FnOnce(PidSyscallsBuilder) -> PidSyscallsBuilder,
+) -> (PidSyscalls, Vec<u32>) {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = own_links();
+    let probe = options(PidSyscalls::builder()).attach().expect("attach, as root may");
+    (probe, own_links().difference(&before).copied().collect())
 }
 
 fn one_at_a_time(calls: u64) -> Job {
@@ -261,9 +273,7 @@ fn a_recycled_pid_is_another_process_and_counts_from_zero() {
 fn g8_dropping_the_handle_detaches_and_a_handle_moves_to_a_thread() {
     for kind in KINDS {
         let mut caller = Caller::start(HOST, one_at_a_time(100));
-        let before = own_links();
-        let probe = probe(|with| with.pid(caller.pid).attach_kind(kind));
-        let links: Vec<_> = own_links().difference(&before).copied().collect();
+        let (probe, links) = probe_and_links(|with| with.pid(caller.pid).attach_kind(kind));
         assert_eq!(links.len(), 3, "{kind}: what counts, fork and rename");
         let here = |id: &u32| LinkInfoIter::default().any(|link| link.id == *id);
         assert!(links.iter().all(here), "{kind}: {links:?}");
