@@ -215,16 +215,7 @@ impl<K: Pod, V: Pod> Typed<K, V> {
 
     #[inline]
     pub(crate) fn lookup_cpus(&self, key: &K) -> Result<Option<PerCpu<V>>> {
-        // Values on few CPUs need no memory.
-        if PerCpu::<V>::is_inline(self.shape()) {
-            match self.raw.sys().lookup_words(bytes_of(key)) {
-                Ok(words) => return Ok(Some(PerCpu::from_words(words, self.shape()))),
-                Err(Errno::NOENT) => return Ok(None),
-                // To be tried again or explained.
-                Err(_) => {}
-            }
-        }
-        self.lookup_many(key)
+        self.lookup_few(key, |value| value, || self.lookup_many(key))
     }
 
     #[inline(never)]
@@ -237,14 +228,27 @@ impl<K: Pod, V: Pod> Typed<K, V> {
     where
         V: Accumulate,
     {
+        let many = || self.lookup_bytes(Op::Lookup, key, sum_of_slots);
+        self.lookup_few(key, |value| value.sum(), many)
+    }
+
+    /// A value on few CPUs, which needs no memory, handed to `f`. `otherwise` does the same for
+    /// one on many, and for a command that has failed and is to be tried again or explained.
+    #[inline]
+    fn lookup_few<T>(
+        &self,
+        key: &K,
+        f: impl FnOnce(PerCpu<V>) -> T,
+        otherwise: impl FnOnce() -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
         if PerCpu::<V>::is_inline(self.shape()) {
             match self.raw.sys().lookup_words(bytes_of(key)) {
-                Ok(words) => return Ok(Some(PerCpu::from_words(words, self.shape()).sum())),
+                Ok(words) => return Ok(Some(f(PerCpu::from_words(words, self.shape())))),
                 Err(Errno::NOENT) => return Ok(None),
                 Err(_) => {}
             }
         }
-        self.lookup_bytes(Op::Lookup, key, sum_of_slots)
+        otherwise()
     }
 
     pub(crate) fn contains(&self, key: &K) -> Result<bool> {

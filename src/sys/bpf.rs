@@ -136,13 +136,24 @@ impl Map {
         Ok(unsafe { &mut *(ptr::from_mut(value) as *mut [u8]) })
     }
 
+    /// The same into the bytes of a `V`, from the first; how many.
     #[inline(always)]
-    fn read_value<V: Pod>(&self, op: BatchOp, key: &RawBytes) -> Result<V, Errno> {
-        let mut value = MaybeUninit::<V>::uninit();
+    fn read_over<V: Pod>(
+        &self,
+        op: BatchOp,
+        key: &RawBytes,
+        value: &mut MaybeUninit<V>,
+    ) -> Result<usize, Errno> {
         // SAFETY: the bytes of `value` are its own, may be uninitialised, and nothing else
         // looks at it as long as they are borrowed.
         let bytes = unsafe { slice::from_raw_parts_mut(value.as_mut_ptr().cast(), size_of::<V>()) };
-        let written = self.read(op, key, bytes)?.len();
+        Ok(self.read(op, key, bytes)?.len())
+    }
+
+    #[inline(always)]
+    fn read_value<V: Pod>(&self, op: BatchOp, key: &RawBytes) -> Result<V, Errno> {
+        let mut value = MaybeUninit::<V>::uninit();
+        let written = self.read_over(op, key, &mut value)?;
         assert_eq!(written, size_of::<V>());
         // SAFETY: every byte was written, and any bit pattern is a valid `V`.
         Ok(unsafe { value.assume_init() })
@@ -158,19 +169,10 @@ impl Map {
     /// follow it.
     #[inline]
     pub(crate) fn lookup_words<const N: usize>(&self, key: &RawBytes) -> Result<[u64; N], Errno> {
-        let mut words = [0_u64; N];
-        self.check_key(key);
-        assert!(self.shape.value_span() <= size_of_val(&words));
-        // SAFETY: the kernel reads `key_size` bytes and writes `value_span` bytes; the buffers
-        // have those and more, checked just above.
-        check(unsafe {
-            libbpf_sys::bpf_map_lookup_elem(
-                self.raw_fd(),
-                key.as_ptr().cast(),
-                words.as_mut_ptr().cast(),
-            )
-        })?;
-        Ok(words)
+        let mut words = MaybeUninit::<[u64; N]>::zeroed();
+        self.read_over(BatchOp::Lookup, key, &mut words)?;
+        // SAFETY: zeroes are words, and so is whatever was written over them.
+        Ok(unsafe { words.assume_init() })
     }
 
     /// `BPF_MAP_LOOKUP_AND_DELETE_ELEM` into a typed value.
