@@ -1,6 +1,6 @@
 //! One element at a time, and many writes.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use bpf_atlas::{Array, Hash, PerCpu, PerCpuArray};
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
@@ -22,6 +22,24 @@ fn each(keys: u32, mut one: impl FnMut(u32) -> Result<u64, Error>) -> Result<u64
         sum = sum.wrapping_add(one(key)?);
     }
     Ok(sum)
+}
+
+fn lookup_by_c<'a>(fd: RawFd, keys: u32) -> Case<'a> {
+    Case::new("libbpf, C", move || {
+        each(keys, |key| {
+            let mut value = [0];
+            Ok(if c::lookup(fd, &key, &mut value)? { value[0] } else { 0 })
+        })
+    })
+}
+
+fn lookup_by_libbpf_rs(handle: &MapHandle, keys: u32) -> Case<'_> {
+    Case::new("libbpf-rs", move || {
+        each(keys, |key| match handle.lookup(&key.to_ne_bytes(), MapFlags::ANY)? {
+            Some(value) => word(&value),
+            None => Ok(0),
+        })
+    })
 }
 
 /// `keys` operations a turn.
@@ -47,19 +65,9 @@ fn lookups<O: Others>(report: &mut Report, keys: u32) -> Result<(), Error> {
     map.update_all((0..keys).map(|key| (key, u64::from(key))))?;
     let (fd, handle) = (map.as_fd().as_raw_fd(), MapHandle::from_map_id(map.info().id)?);
     let mut cases = vec![
-        Case::new("libbpf, C", || {
-            each(keys, |key| {
-                let mut value = [0];
-                Ok(if c::lookup(fd, &key, &mut value)? { value[0] } else { 0 })
-            })
-        }),
+        lookup_by_c(fd, keys),
         Case::new("bpf-atlas", || each(keys, |key| Ok(map.lookup(key)?.unwrap_or(0)))),
-        Case::new("libbpf-rs", || {
-            each(keys, |key| match handle.lookup(&key.to_ne_bytes(), MapFlags::ANY)? {
-                Some(value) => word(&value),
-                None => Ok(0),
-            })
-        }),
+        lookup_by_libbpf_rs(&handle, keys),
     ];
     cases.extend(O::lookup(Kind::Hash, map.as_fd(), keys)?);
     report.measure(&task("lookup, Hash", expected), &mut cases)?;
@@ -69,19 +77,9 @@ fn lookups<O: Others>(report: &mut Report, keys: u32) -> Result<(), Error> {
     map.update_all((0..keys).map(|key| (key, u64::from(key))))?;
     let (fd, handle) = (map.as_fd().as_raw_fd(), MapHandle::from_map_id(map.info().id)?);
     let mut cases = vec![
-        Case::new("libbpf, C", || {
-            each(keys, |key| {
-                let mut value = [0];
-                Ok(if c::lookup(fd, &key, &mut value)? { value[0] } else { 0 })
-            })
-        }),
+        lookup_by_c(fd, keys),
         Case::new("bpf-atlas", || each(keys, |key| Ok(map.lookup(key)?))),
-        Case::new("libbpf-rs", || {
-            each(keys, |key| match handle.lookup(&key.to_ne_bytes(), MapFlags::ANY)? {
-                Some(value) => word(&value),
-                None => Ok(0),
-            })
-        }),
+        lookup_by_libbpf_rs(&handle, keys),
     ];
     cases.extend(O::lookup(Kind::Array, map.as_fd(), keys)?);
     report.measure(&task("lookup, Array", expected), &mut cases)?;
