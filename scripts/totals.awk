@@ -5,12 +5,51 @@
 # documentation tests may have several, which all count.
 #
 # Skipped is what is ignored, and what passed in name only: it says `skipped: <why>`.
+#
+# `-v cannot=FILE` is for another kernel: FILE has lines `PROGRAM TEST: REASON` of tests that must fail
+# there, and `PROGRAM *: REASON` of programs that were not run. They count as skipped, and one that
+# passes or does not end has failed. What was skipped or has failed is told by name.
+
+BEGIN {
+    while (cannot != "" && (getline line < cannot) > 0) {
+        if (split(line, of, " ") < 2 || line ~ /^#/) continue
+        test = of[1] " " of[2]
+        sub(/:$/, "", test)
+        reason[test] = line
+        sub(/^[^ ]* [^ ]*: */, "", reason[test])
+        if (of[2] == "*:") {
+            print of[1] ": skipped: " reason[test]
+            skipped++
+        }
+    }
+}
 
 function start(name) {
     finish()
     program = name
     results = announced = ok = bad = ignored = skips = 0
     delete said
+    delete listed
+}
+
+# What was expected of the tests of a program on this kernel.
+function compare(test, of) {
+    for (test in said) print program " " test ": " said[test]
+    for (test in listed) {
+        if (listed[test] == "failures" && !((program " " test) in reason)) print program " " test " failed"
+    }
+    for (test in reason) {
+        split(test, of, " ")
+        if (of[1] != program || of[2] == "*") continue
+        if (listed[of[2]] == "failures") {
+            print test ": skipped: " reason[test]
+            bad--
+            skipped++
+        } else if (!(of[2] in said)) {
+            print test " is to fail here, and did not: " reason[test]
+            failed++
+        }
+    }
 }
 
 function finish() {
@@ -22,6 +61,7 @@ function finish() {
         print program " announced " announced " tests, and its result has " ok + bad + ignored
         unclear = 1
     }
+    if (cannot != "") compare()
     passed += ok - skips
     failed += bad
     skipped += ignored + skips
@@ -33,10 +73,11 @@ function finish() {
 /^running [0-9]+ tests?$/ { if (documentation || !announced) announced += $2 }
 
 # What passing tests said comes first, each under its name.
-/^successes:$/ { passing = 1 }
-/^failures:$/ { passing = 0 }
+/^successes:$/ { passing = 1; list = "successes" }
+/^failures:$/ { passing = 0; list = "failures" }
+/^    [a-z_0-9:]+$/ { listed[$1] = list }
 /^---- .* stdout ----$/ { test = $2 }
-/^skipped: / { if (passing && !(test in said)) { said[test] = 1; skips++ } }
+/^skipped: / { if (passing && !(test in said)) { said[test] = $0; skips++ } }
 
 /^test result: / {
     if (!documentation) ok = bad = ignored = 0

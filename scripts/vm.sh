@@ -57,6 +57,6 @@ for version; do
     grep -q '^THE END' "$console" || { say "The machine did not get to its end: see $console"; outcome=1; }
     cannot=tests/vm/$version
     [ -e "$cannot" ] || cannot=/dev/null
-    awk -f scripts/vm.awk "$cannot" "$console" || outcome=1
+    awk -v cannot="$cannot" -f scripts/totals.awk "$console" || outcome=1
 done
 exit $outcome
