@@ -11,6 +11,7 @@ use crate::agent::quietly;
 use crate::object::{ObjectError, OpenedObject};
 use crate::rates::Totals;
 use crate::raw::{MapKind, RawMap};
+use crate::sys::bpf::Map;
 use crate::sys::bpf::possible_cpus;
 use crate::sys::gathering::{Gathering, Start};
 use crate::sys::pod::Pod;
@@ -191,7 +192,9 @@ impl Program {
         let link = quietly("attaching the iterator", || program.attach_iter(map.as_fd()))?;
         let answer = named(object, "answer")?;
         assert_eq!(answer.value_size() as usize, size_of::<GatherArgs>());
-        Ok(Start::Read { link: kept(link.as_fd())?, answer: kept(answer.as_fd())? })
+        let answer = Map::new(kept(answer.as_fd())?)
+            .map_err(|errno| ObjectError::Kernel { what: "opening the answer".into(), errno })?;
+        Ok(Start::Read { link: kept(link.as_fd())?, answer })
     }
 }
 

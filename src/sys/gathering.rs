@@ -4,9 +4,10 @@ use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
+use super::bpf::Map;
 use super::commands::Errno;
 use super::mmap::{Mapping, page_size};
-use super::pod::Pod;
+use super::pod::{Pod, bytes_of, raw};
 use super::words::initialised;
 use crate::gather::Gathered;
 
@@ -28,7 +29,7 @@ pub(crate) enum Start {
         /// The link to the map.
         link: OwnedFd,
         /// An array of the arguments.
-        answer: OwnedFd,
+        answer: Map,
     },
 }
 
@@ -54,9 +55,11 @@ impl Gathering {
         match &self.start {
             Start::Run(program) => test_run(program, args),
             Start::Read { link, answer } => {
-                set(answer, args)?;
+                let key = 0_u32;
+                answer.update(bytes_of(&key), raw(initialised(args)), 0)?;
                 read_all(link)?;
-                get(answer, args)
+                *args = answer.lookup_value(bytes_of(&key))?;
+                Ok(())
             }
         }
     }
@@ -112,24 +115,4 @@ fn read_all(link: &OwnedFd) -> Result<(), Errno> {
             Err(errno) => return Err(errno.into()),
         }
     }
-}
-
-/// Writes the one element of an array whose values are as long as an `A`.
-fn set<A: Pod>(array: &OwnedFd, value: &A) -> Result<(), Errno> {
-    let value = initialised(value);
-    let key = ptr::from_ref(&0_u32).cast();
-    // SAFETY: the kernel reads 4 bytes of key and the bytes of an `A`, all initialised.
-    checked(unsafe {
-        libbpf_sys::bpf_map_update_elem(array.as_raw_fd(), key, value.as_ptr().cast(), 0)
-    })
-}
-
-/// Reads it.
-fn get<A: Pod>(array: &OwnedFd, value: &mut A) -> Result<(), Errno> {
-    let key = ptr::from_ref(&0_u32).cast();
-    // SAFETY: the kernel reads 4 bytes of key and writes the bytes of an `A`, borrowed
-    // exclusively; any bit pattern is a valid one.
-    checked(unsafe {
-        libbpf_sys::bpf_map_lookup_elem(array.as_raw_fd(), key, ptr::from_mut(value).cast())
-    })
 }
